@@ -48,8 +48,8 @@ REVOKE_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 30.0
 """Time without a word of the group after which another consumer joins in the place of ours. One whose broker stood
-still just after it had joined was seen to hear nothing for minutes; why is not known. A rebalance takes less, unless
-a task worker of the group is stuck: so the time doubles.
+still just after it had joined was seen to hear nothing for minutes: Kafka's client waits for a lost answer for as long
+as a rebalance may take. A rebalance takes less, unless a task worker of the group is stuck: so the time doubles.
 """
 SILENT_SECONDS_MAX: Final = 300.0
 SESSION_MS: Final = 10_000

@@ -75,7 +75,7 @@ class Source(threading.Thread):
             time.sleep(self._pause)
 
     def _producer(self) -> Producer:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + END_SECONDS
         while True:
             producer = Producer(
                 {"bootstrap.servers": self._brokers, "transactional.id": f"of-{self._name}", "log_level": 0,

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a broker, which can be slow, and can be cut.
+"""A TCP proxy in front of a broker, which can be slow, can be cut, and can lose a request.
 
 Workers behind it see the broker through the `advertised.listeners` of a listener of its own (`kafka`), so everything
 that they send to that broker comes through here.
@@ -6,6 +6,7 @@ that they send to that broker comes through here.
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +20,8 @@ class Proxies:
     def __init__(self, routes: dict[int, int]) -> None:
         """`routes` maps a port to listen on to the port of the broker's listener."""
         self.delay_s = 0.0
+        self.loses: Callable[[bytes], bool] = lambda _: False
+        """Says of what a client sends whether it gets lost. Its connection stays open, and is silent from there on."""
         self._cut = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -61,12 +64,19 @@ class Proxies:
             writer.transport.abort()
             return
         self._writers |= {writer, broker_writer}
-        await asyncio.gather(self._pass_on(reader, broker_writer), self._pass_on(broker_reader, writer))
+        await asyncio.gather(self._pass_on(reader, broker_writer, asked=True), self._pass_on(broker_reader, writer))
         self._writers -= {writer, broker_writer}
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asked: bool = False
+    ) -> None:
+        """`asked`: by a client."""
+        lost = False
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
+                lost = lost or (asked and self.loses(data))
+                if lost:
+                    continue
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 writer.write(data)
