@@ -31,8 +31,8 @@ from halter.view import tables
 from halter.view.filters import Sort, SortBy, WfRunFilter
 from halter.view.keeping import Keeper, News, Source
 from halter.view.place import open_view
-from halter.view.queries import count, wf_runs
 from halter.view.rows import SettledRows
+from halter.view.wf_run_lists import count, wf_runs
 from processors.core.records.events import LogEntry
 from processors.kafka.settings import Settings
 from tests.support.views import CODEC, START_MS, definitions_of, filled, log_of, many, news_of, shop

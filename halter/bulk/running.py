@@ -17,8 +17,9 @@ from halter.history.forking import fork_point
 from halter.history.live import Live
 from halter.view.filters import Sort, SortBy
 from halter.view.place import View
-from halter.view.queries import WfRunLine, manually_halted, wf_runs
 from halter.view.state import wf_runs_of
+from halter.view.wf_run_lines import WfRunLine
+from halter.view.wf_run_lists import manually_halted, wf_runs
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
 from processors.core.records.events import Ignored, InputKept, LogEntry, RejectionCode

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from halter.show.times import span
-from halter.view.queries import lag
+from halter.view.progress import lag
 from processors.core.records.errors import HalterError
 
 

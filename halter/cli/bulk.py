@@ -169,7 +169,7 @@ def bulk(
 def _number(connection: "Connection", job: "Job", at_most: int | None) -> int:
     """Return how many WfRuns a job is about. Raises BadJob if there are more than may be."""
     from halter.bulk.job import BadJob
-    from halter.view.queries import count_all
+    from halter.view.wf_run_lists import count_all
 
     number = count_all(connection, job.filter, now_ms=job.began_ms)
     if at_most is not None and number > at_most:

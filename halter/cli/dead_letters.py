@@ -20,7 +20,7 @@ from halter.cli.views import ViewPlace, note_lag, opened
 if TYPE_CHECKING:
     from halter.client import Client
     from halter.client.dead_letters import DeadLetterRead
-    from halter.view.queries import DeadLetterLine
+    from halter.view.dead_letter_lists import DeadLetterLine
     from processors.fold.inputs import InputCommand
 
 app = typer.Typer(no_args_is_help=True, help="Look at records that could not be taken, and retry them.")
@@ -65,8 +65,8 @@ def list_dead_letters(
     Exit codes: 0 done, 1 an error, 2 wrong options.
     """
     with ends_at_once(), opened(view) as place, place.read() as connection:
+        from halter.view.dead_letter_lists import dead_letters
         from halter.view.names import unknown_names_of_letters
-        from halter.view.queries import dead_letters
         from halter.view.wf_run_text import plain_data
 
         page = dead_letters(

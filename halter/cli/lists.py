@@ -1,6 +1,6 @@
 """`halter list | stats`: which WfRuns there are, and how many of what. Parses options and prints.
 
-`halter.view.queries` reads the view. Neither command asks Kafka.
+`halter.view.wf_run_lists` and `totals` read the view. Neither command asks Kafka.
 """
 
 import time
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from halter.view.filters import Sort, WfRunFilter
     from halter.view.paging import Page
     from halter.view.place import View
-    from halter.view.queries import WfRunLine
+    from halter.view.wf_run_lines import WfRunLine
 
 PAGE: Final = 500
 """Rows that are read at once."""
@@ -132,7 +132,7 @@ def pages(
     connection: "Connection", wanted: "WfRunFilter", order: "Sort", after: str | None, limit: int
 ) -> "Iterator[Page[WfRunLine]]":
     """Yield pages until there are as many WfRuns as are wanted, or looking for them takes too long."""
-    from halter.view.queries import wf_runs
+    from halter.view.wf_run_lists import wf_runs
 
     until = time.monotonic() + SEARCH_SECONDS
     while True:
@@ -161,7 +161,7 @@ def print_list(connection: "Connection", wanted: "WfRunFilter", order: "Sort", a
 
 def found_text(connection: "Connection", wanted: "WfRunFilter", shown: int, more: str | None, *, first: bool) -> str:
     """Return the sentence below a list: how many were shown of how many, and how to go on."""
-    from halter.view.queries import count
+    from halter.view.wf_run_lists import count
 
     whose = f" with {wanted.words()}" if not wanted.is_empty else ""
     if not shown and more is None:
@@ -176,8 +176,9 @@ def found_text(connection: "Connection", wanted: "WfRunFilter", shown: int, more
 def print_count(connection: "Connection", wanted: "WfRunFilter", *, as_json: bool) -> None:
     """Print how many WfRuns there are."""
     from halter.view.filters import Sort, SortBy
+    from halter.view.looking import COUNTED
     from halter.view.paging import Count
-    from halter.view.queries import COUNTED, count
+    from halter.view.wf_run_lists import count
 
     found = count(connection, wanted)
     if not found.is_exact and found.number < COUNTED:  # it takes longer than one look
@@ -195,7 +196,7 @@ def print_count(connection: "Connection", wanted: "WfRunFilter", *, as_json: boo
 
 def print_data(connection: "Connection", wanted: "WfRunFilter", order: "Sort", after: str | None, limit: int) -> None:
     """Print WfRuns as one JSON document."""
-    from halter.view.queries import lag
+    from halter.view.progress import lag
     from halter.view.wf_run_text import plain_data
 
     found, page, behind = [], None, lag(connection)
@@ -250,8 +251,8 @@ def stats(view: ViewPlace = None, as_json: Json = False) -> None:
     Exit codes: 0 done, 1 an error, 2 wrong options.
     """
     with ends_at_once(), opened(view) as place, place.read() as connection:
-        from halter.view.queries import stats as read
         from halter.view.stats_text import stats_data, stats_lines
+        from halter.view.totals import stats as read
 
         told = read(connection)
         if as_json:

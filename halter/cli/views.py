@@ -85,7 +85,7 @@ def note_unknown(connection: "Connection", wanted: "WfRunFilter") -> None:
 def note_lag(connection: "Connection") -> None:
     """Say how far the view is behind the log, if it is."""
     from halter.show.times import span
-    from halter.view.queries import lag
+    from halter.view.progress import lag
 
     found = lag(connection)
     if found.seen_ms is None:

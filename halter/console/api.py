@@ -25,7 +25,7 @@ from halter.console.readings import Readings
 from halter.console.security import body_of
 from halter.console.standing import FoldingAnswer
 from halter.console.users import User
-from halter.view import queries
+from halter.view import dead_letter_lists, totals, wf_run_lines
 from halter.view.filters import NAMES, SortBy
 from halter.view.paging import LIMIT, LIMIT_MAX, Count
 from processors import DISTRIBUTION
@@ -140,8 +140,8 @@ VIEW: Final[tuple[Endpoint, ...]] = (
         has_filters=True,
     ),
     Endpoint("/api/wf-runs/count", "How many WfRuns filters mean.", Readings.count, Count, has_filters=True),
-    Endpoint("/api/wf-run", "A WfRun as the view has it.", Readings.wf_run, queries.WfRunLine, (WF_RUN,)),
-    Endpoint("/api/stats", "How many of what there are.", Readings.stats, queries.Stats),
+    Endpoint("/api/wf-run", "A WfRun as the view has it.", Readings.wf_run, wf_run_lines.WfRunLine, (WF_RUN,)),
+    Endpoint("/api/stats", "How many of what there are.", Readings.stats, totals.Stats),
     Endpoint("/api/wf-specs", "The WfSpecs that are registered.", Readings.wf_specs, readings.WfSpecsAnswer),
     Endpoint(
         "/api/wf-spec/nodes",
@@ -184,7 +184,7 @@ VIEW: Final[tuple[Endpoint, ...]] = (
         "/api/dead-letter",
         "A dead letter.",
         Readings.dead_letter,
-        queries.DeadLetterLine,
+        dead_letter_lists.DeadLetterLine,
         (
             Parameter("partition", "Its partition on dead-letters.", int, required=True),
             Parameter("offset", "Its offset there.", int, required=True),

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from halter.view import queries
+from halter.view import progress, totals
 from halter.view.changes import Position, changes
-from halter.view.queries import Stats
+from halter.view.totals import Stats
 
 
 class Counted:
@@ -25,9 +25,9 @@ class Counted:
         key = _key(changes(connection, None)[0])
         with self._counting:
             if self._last is None or self._last[0] != key:
-                self._last = key, queries.stats(connection)
+                self._last = key, totals.stats(connection)
             found = self._last[1]
-        return replace(found, lag=queries.lag(connection))
+        return replace(found, lag=progress.lag(connection))
 
 
 def _key(position: Position) -> object:

@@ -53,12 +53,26 @@ from halter.show.redaction import Numbered, Redactor
 from halter.show.times import iso
 from halter.show.wf_run_text import data_with_waits, understood
 from halter.timeline import recording
-from halter.view import definition_lists, names, queries, tables
+from halter.view import (
+    dead_letter_lists,
+    definition_lists,
+    external_event_lists,
+    names,
+    node_counts,
+    progress,
+    tables,
+    wf_run_lists,
+)
 from halter.view.changes import Change, Position, changes
+from halter.view.dead_letter_lists import DeadLetterLine
+from halter.view.external_event_lists import ExternalEventLine
 from halter.view.filters import Sort, filter_of
+from halter.view.node_counts import AtNode
 from halter.view.paging import Count
 from halter.view.place import View, ViewUnavailable, open_view
-from halter.view.queries import AtNode, DeadLetterLine, ExternalEventLine, PartitionLine, Stats, WfRunLine
+from halter.view.progress import PartitionLine
+from halter.view.totals import Stats
+from halter.view.wf_run_lines import WfRunLine
 from processors.core.records.events import Definition, LogEntry
 from processors.fold.inputs import InputCommand
 from processors.kafka.errors import KafkaUnavailable
@@ -212,7 +226,7 @@ class Readings:
         """Return a page of the WfRuns that filters mean (`halter.view.filters`). Raises BadFilter and BadCursor."""
         asked, order = filter_of(filters), Sort.of(sort, reverse=reverse)
         with self.reading() as connection:
-            page = queries.wf_runs(connection, asked, order, after, limit)
+            page = wf_run_lists.wf_runs(connection, asked, order, after, limit)
             unknown = names.unknown_names(connection, asked) if page.is_nothing else []
         return WfRunsPage(wf_runs=list(page.lines), after=page.after, unknown=unknown)
 
@@ -220,12 +234,12 @@ class Readings:
         """Return how many WfRuns the filters mean, or at least. Raises BadFilter."""
         asked = filter_of(filters)
         with self.reading() as connection:
-            return queries.count(connection, asked)
+            return wf_run_lists.count(connection, asked)
 
     def wf_run(self, wf_run_id: str) -> WfRunLine:
         """Return a WfRun as the view has it. Raises NotThere."""
         with self.reading() as connection:
-            found = queries.wf_run(connection, wf_run_id)
+            found = wf_run_lists.wf_run(connection, wf_run_id)
         if found is None:
             raise NotThere(f"the view has no WfRun '{wf_run_id[:200]}'")
         return found
@@ -246,7 +260,7 @@ class Readings:
     def nodes(self, wf_spec: str, version: str | None = None) -> NodesAnswer:
         """Return how many live threads stand at each node of a WfSpec, of one version or of all."""
         with self.reading() as connection:
-            return NodesAnswer(nodes=queries.nodes_of(connection, wf_spec, version))
+            return NodesAnswer(nodes=node_counts.nodes_of(connection, wf_spec, version))
 
     def external_events(
         self, *, external_event_def: str | None, wf_run_id: str | None, **asked: Any
@@ -254,7 +268,7 @@ class Readings:
         """Return a page of ExternalEvents and what became of them. Raises BadFilter and BadCursor."""
         asked |= {"external_event_def": external_event_def, "wf_run_id": wf_run_id}
         with self.reading() as connection:
-            page = queries.external_events(connection, **asked)
+            page = external_event_lists.external_events(connection, **asked)
             unknown = (
                 names.unknown_names_of_events(connection, external_event_def, wf_run_id) if page.is_nothing else []
             )
@@ -263,14 +277,14 @@ class Readings:
     def dead_letters(self, *, reason: str | None, topic: str | None, **asked: Any) -> DeadLettersPage:
         """Return a page of dead letters. Raises BadCursor."""
         with self.reading() as connection:
-            page = queries.dead_letters(connection, reason=reason, topic=topic, **asked)
+            page = dead_letter_lists.dead_letters(connection, reason=reason, topic=topic, **asked)
             unknown = names.unknown_names_of_letters(connection, reason, topic, None) if page.is_nothing else []
         return DeadLettersPage(dead_letters=list(page.lines), after=page.after, unknown=unknown)
 
     def dead_letter(self, partition: int, offset: int) -> DeadLetterLine:
         """Return a dead letter. Raises NotThere."""
         with self.reading() as connection:
-            found = queries.dead_letter(connection, partition, offset)
+            found = dead_letter_lists.dead_letter(connection, partition, offset)
         if found is None:
             raise NotThere(f"the view has no dead letter {partition}@{offset}; the topic may not have it any more")
         return found
@@ -278,7 +292,7 @@ class Readings:
     def partitions(self) -> PartitionsAnswer:
         """Return how far the view has read each partition."""
         with self.reading() as connection:
-            return PartitionsAnswer(partitions=queries.partitions(connection))
+            return PartitionsAnswer(partitions=progress.partitions(connection))
 
     def workers(self) -> WorkersAnswer:
         """Return the workers that Kafka knows, and which has each partition; nothing if it does not tell us soon.

@@ -10,7 +10,15 @@
     filters     which WfRuns somebody asks for
     paging      where the next page of a list begins
     names       names in a filter of which the view knows nothing
-    queries     the lists, and how many of what there are
+    looking     bounds of a look into the view, and ways to look that stay within them
+    conditions  filters of WfRuns as conditions of SQL
+    wf_run_lines  WfRuns as lists show them
+    wf_run_lists  pages of WfRuns, and how many there are
+    external_event_lists  pages of ExternalEvents
+    dead_letter_lists  pages of dead letters
+    totals      how many of what there are
+    node_counts how many threads stand at each node
+    progress    how far the view has read, and how far it is behind
     one_wf_run  a WfRun with its threads, its ExternalEvents and its task attempts
     definition_lists  names and versions of definitions
     wrong_now   what somebody should look at

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from halter.view import tables as t
 from halter.view.filters import ANY, WfRunFilter, meant, short
-from halter.view.queries import LOOKED_AT, different_values
+from halter.view.looking import LOOKED_AT, different_values
 from processors.core.records.failures import RESERVED
 from processors.fold.inputs import DeadLetterReason
 

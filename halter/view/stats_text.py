@@ -6,7 +6,7 @@ from typing import Any
 from halter.show.times import iso, span
 from halter.show.wrapping import printable
 from halter.view.paging import Count
-from halter.view.queries import Oldest, Stats
+from halter.view.totals import Oldest, Stats
 
 
 def stats_lines(told: Stats, now_ms: int) -> Iterator[str]:

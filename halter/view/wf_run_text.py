@@ -16,7 +16,8 @@ from rich.cells import cell_len, set_cell_size
 
 from halter.show.times import iso, span
 from halter.show.wrapping import printable
-from halter.view.queries import DeadLetterLine, HaltLine, WaitLine, WfRunLine
+from halter.view.dead_letter_lists import DeadLetterLine
+from halter.view.wf_run_lines import HaltLine, WaitLine, WfRunLine
 
 GAP: Final = "  "
 HEADINGS: Final = ("WfRun", "WfSpec", "Status", "What", "Since")

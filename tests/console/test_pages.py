@@ -17,7 +17,7 @@ from halter.doctor.standing import Folding, Waiting
 from halter.history.logged import Logged
 from halter.scenarios.memory import MemoryEngine
 from halter.timeline import recording
-from halter.view import queries, tables
+from halter.view import tables, totals
 from processors.core.records.commands import RunWf
 from processors.core.rules.context import Context, Limits
 from tests.support import views
@@ -326,8 +326,8 @@ def test_if_kafka_is_away_the_page_says_so_and_shows_what_the_view_has(it: Shop)
 
 
 def test_what_there_is_is_counted_once_for_each_change_of_the_view(it: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, count = list[int](), queries.stats
-    monkeypatch.setattr(queries, "stats", lambda connection: counted.append(1) or count(connection))
+    counted, count = list[int](), totals.stats
+    monkeypatch.setattr(totals, "stats", lambda connection: counted.append(1) or count(connection))
     client = it.console.client()
     for address in ("/", "/", "/wf-specs", "/dead-letters", "/api/stats"):
         assert client.get(address).status_code == 200

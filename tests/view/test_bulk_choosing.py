@@ -14,12 +14,12 @@ from halter.cli.bulk import _again, _where
 from halter.cli.connection import Kafka
 from halter.client import DeadLettered, NoOutcome
 from halter.scenarios.definitions import DefinitionsInMemory
-from halter.view import queries
+from halter.view import looking, progress, wf_run_lists
 from halter.view.filters import WfRunFilter, filter_of
 from halter.view.installation import expect_same_installation
 from halter.view.keeping import OtherSource, Source
 from halter.view.place import VARIABLE, View, open_view
-from halter.view.queries import STALE_MS
+from halter.view.progress import STALE_MS
 from processors.core.records.commands import StopWfRun
 from processors.core.records.events import LogEntry
 from tests.support.command_line import halter
@@ -65,7 +65,7 @@ def test_a_view_may_choose_for_its_own_installation_alone(view: View) -> None:
 
 def test_a_view_may_choose_while_somebody_keeps_it_current(view: View) -> None:
     with view.read() as connection:
-        seen_ms = queries.lag(connection).seen_ms
+        seen_ms = progress.lag(connection).seen_ms
         assert seen_ms is not None
         expect_current(connection, view.where, seen_ms + STALE_MS)
         with pytest.raises(StaleView, match=r"up to date 1 min ago.*start `halter view`"):
@@ -85,8 +85,8 @@ def test_a_dry_run_says_the_number_of_those_that_get_the_command(
 ) -> None:
     many(str(tmp_path / "many.db"), wf_runs=400).close()
     monkeypatch.setenv(VARIABLE, str(tmp_path / "many.db"))
-    monkeypatch.setattr(queries, "LOOKED_AT", 20)
-    monkeypatch.setattr(queries, "COUNTED", 20)
+    monkeypatch.setattr(looking, "LOOKED_AT", 20)
+    monkeypatch.setattr(wf_run_lists, "COUNTED", 20)
     stored = open_view()
     for wanted in (["status=COMPLETED"], ["status=COMPLETED", "wf-spec=shop-7"], ["text=ann"]):
         where = [word for it in wanted for word in ("--where", it)]

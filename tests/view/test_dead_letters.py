@@ -10,7 +10,7 @@ from confluent_kafka import Message
 
 from halter.client.dead_letters import RETRIED_AS, RETRY_OF, as_dead_letter, is_note
 from halter.transform import SourceRecord, TimestampType, dead_letter
-from halter.view import queries
+from halter.view import dead_letter_lists
 from halter.view.kafka import dead_letter_row, retry_row
 from halter.view.keeping import Ends, Keeper, News, Source
 from halter.view.place import VARIABLE, open_view
@@ -101,11 +101,11 @@ def kept(folder: Path, rows: list[Row], *retries: Row) -> Path:
 def test_a_view_knows_which_dead_letters_were_retried(view: Path) -> None:
     opened = open_view(str(view))
     with opened.read() as connection:
-        retried = queries.dead_letters(connection, retried=True)
+        retried = dead_letter_lists.dead_letters(connection, retried=True)
         assert [(it.name, it.last_outcome) for it in retried.lines] == [("0@3", "external-events[2]@9 by anna")]
         left, after = [], None
         while True:
-            page = queries.dead_letters(connection, retried=False, after=after, limit=3)
+            page = dead_letter_lists.dead_letters(connection, retried=False, after=after, limit=3)
             left += [it.offset for it in page.lines]
             after = page.after
             if after is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from halter.view.place import VARIABLE
-from halter.view.queries import HaltLine, WaitLine, WfRunLine
+from halter.view.wf_run_lines import HaltLine, WaitLine, WfRunLine
 from halter.view.wf_run_text import WfRunTable, fitted, plain_data
 from tests.support.command_line import halter
 from tests.support.views import filled, many

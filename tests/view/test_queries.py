@@ -15,7 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event, select
 
-from halter.view import names, queries, tables
+from halter.view import (
+    dead_letter_lists,
+    external_event_lists,
+    looking,
+    names,
+    node_counts,
+    progress,
+    tables,
+    totals,
+    wf_run_lines,
+    wf_run_lists,
+)
 from halter.view.filters import ANY, BadFilter, Sort, SortBy, WfRunFilter
 from halter.view.paging import BadCursor, Page, cursor
 from halter.view.place import View, open_view
@@ -48,14 +59,14 @@ def read(view: View) -> Iterator[Connection]:
 @pytest.fixture(params=[15, 10_000], ids=["many-are-meant", "few-are-meant"])
 def looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many rows are looked at for a page: fewer than a filter means, or more."""
-    monkeypatch.setattr(queries, "LOOKED_AT", request.param)
+    monkeypatch.setattr(looking, "LOOKED_AT", request.param)
     return int(request.param)
 
 
 def pages(connection: Connection, wanted: WfRunFilter, sort: Sort, limit: int = 7) -> Iterator[Page[Any]]:
     after = None
     for _ in range(10 * NUMBER):
-        page = queries.wf_runs(connection, wanted, sort, after, limit, now_ms=NOW_MS)
+        page = wf_run_lists.wf_runs(connection, wanted, sort, after, limit, now_ms=NOW_MS)
         yield page
         after = page.after
         if after is None:
@@ -132,10 +143,10 @@ def test_the_pages_have_all_that_are_meant_once_and_in_order(
     column = {"changed": "changed_ms", "started": "started_ms"}.get(sort.by.value)
     keys = [((getattr(it, column),) if column else ()) + (it.wf_run_id,) for it in found]
     assert keys == sorted(keys, reverse=sort.descends)
-    assert queries.count_all(read, wanted, now_ms=NOW_MS) == len(those)
-    counted = queries.count(read, wanted, now_ms=NOW_MS)
+    assert wf_run_lists.count_all(read, wanted, now_ms=NOW_MS) == len(those)
+    counted = wf_run_lists.count(read, wanted, now_ms=NOW_MS)
     assert counted.number == len(those) if counted.is_exact else counted.number <= len(those)
-    few = queries.count(read, wanted, 2, now_ms=NOW_MS)
+    few = wf_run_lists.count(read, wanted, 2, now_ms=NOW_MS)
     assert few.number <= 2
     assert not few.is_exact or few.number == len(those)
 
@@ -199,8 +210,8 @@ def test_each_filter_is_answered_by_an_index_in_every_order(
     try:
         for sort in ORDERS:
             list(islice(pages(read, wanted, sort), 3))
-        queries.count(read, wanted, now_ms=NOW_MS)
-        queries.count_all(read, wanted, now_ms=NOW_MS)
+        wf_run_lists.count(read, wanted, now_ms=NOW_MS)
+        wf_run_lists.count_all(read, wanted, now_ms=NOW_MS)
     finally:
         plans.end()
     assert plans.plans
@@ -210,26 +221,28 @@ def test_each_filter_is_answered_by_an_index_in_every_order(
 def test_the_other_lists_are_answered_by_an_index(read: Connection) -> None:
     plans = Plans(read)
     try:
-        queries.stats(read)
-        queries.nodes_of(read, "shop-1")
-        queries.dead_letters(read, reason="x", topic="y", after=cursor([1, 1, 1]))
-        queries.dead_letters(read, wf_run_id="w", retried=False)
-        queries.dead_letters(read, mapping="m")
+        totals.stats(read)
+        node_counts.nodes_of(read, "shop-1")
+        dead_letter_lists.dead_letters(read, reason="x", topic="y", after=cursor([1, 1, 1]))
+        dead_letter_lists.dead_letters(read, wf_run_id="w", retried=False)
+        dead_letter_lists.dead_letters(read, mapping="m")
         names.unknown_names_of_letters(read, "r", "t", "m")
         names.unknown_names(read, WfRunFilter(wf_spec="x", failed_with="x", waits_for="TASK_REPORT:x"))
         names.unknown_names(read, WfRunFilter(wf_spec="shop-1", wf_spec_version="9", waits_for="EXTERNAL_EVENT:x"))
-        queries.external_events(read, wf_run_id="order-00000001", status="CLAIMED", after=cursor([1, "a", "b", "c"]))
-        queries.external_events(read, external_event_def="checkout", status="UNCLAIMED")
-        queries.external_events(read, status="UNCLAIMED")
-        queries.wf_run(read, "order-00000001")
-        queries.manually_halted(read, ["order-00000001"])
+        external_event_lists.external_events(
+            read, wf_run_id="order-00000001", status="CLAIMED", after=cursor([1, "a", "b", "c"])
+        )
+        external_event_lists.external_events(read, external_event_def="checkout", status="UNCLAIMED")
+        external_event_lists.external_events(read, status="UNCLAIMED")
+        wf_run_lists.wf_run(read, "order-00000001")
+        wf_run_lists.manually_halted(read, ["order-00000001"])
     finally:
         plans.end()
     assert plans.scans == []
 
 
 def test_numbers_are_those_of_the_rows(read: Connection) -> None:
-    told = queries.stats(read)
+    told = totals.stats(read)
     assert {status: it.number for status, it in told.by_status.items()} == {
         "COMPLETED": 120,
         "RUNNING": 60,
@@ -241,7 +254,7 @@ def test_numbers_are_those_of_the_rows(read: Connection) -> None:
     assert sum(it.count.number for it in told.halted_by_reason.values()) == 10
     assert sum(it.number for it in told.failures.values()) == 10
     assert {kind: it.count.number for kind, it in told.waiting.items()} == {"EXTERNAL_EVENT": 30, "TASK_REPORT": 30}
-    at_nodes = queries.nodes_of(read, "shop-1")
+    at_nodes = node_counts.nodes_of(read, "shop-1")
     hot = [it for it in meant(read, WfRunFilter(wf_spec="shop-1")) if it["status"] in ("RUNNING", "HALTED", "ERROR")]
     assert sum(it.count.number for it in at_nodes) == len(hot)
     assert all(it.count.is_exact for it in at_nodes)
@@ -251,7 +264,7 @@ def test_events_are_listed_page_by_page(read: Connection, looked_at: int) -> Non
     def listed(limit: int, **asked: str) -> list[str]:
         found, after = list[str](), None
         for _ in range(NUMBER):
-            page = queries.external_events(read, **asked, after=after, limit=limit)  # type: ignore[arg-type]
+            page = external_event_lists.external_events(read, **asked, after=after, limit=limit)  # type: ignore[arg-type]
             found += [it.external_event_id for it in page.lines]
             after = page.after
             if after is None:
@@ -267,17 +280,17 @@ def test_events_are_listed_page_by_page(read: Connection, looked_at: int) -> Non
 def test_a_wf_run_says_what_holds_it_and_what_it_waits_for(tmp_path: Path) -> None:
     view = filled(str(tmp_path / "view.db"))
     with view.read() as connection:
-        stopped, waits = (queries.wf_run(connection, it) for it in ("cart-stopped", "cart-waits"))
+        stopped, waits = (wf_run_lists.wf_run(connection, it) for it in ("cart-stopped", "cart-waits"))
         assert stopped is not None
         assert waits is not None
         assert stopped.halt_reasons[0].kind == "MANUAL_HALT"
         assert stopped.halted
         assert [(it.waits_for, it.name) for it in waits.waits if it.thread == 0][:1] == [("EXTERNAL_EVENT", "checkout")]
-        assert queries.wf_run(connection, "nobody") is None
-        (line,) = queries.wf_runs(connection, WfRunFilter(quarantined=True)).lines
+        assert wf_run_lists.wf_run(connection, "nobody") is None
+        (line,) = wf_run_lists.wf_runs(connection, WfRunFilter(quarantined=True)).lines
         assert line.wf_run_id == "cart-quarantined"
-        assert queries.lag(connection).records == 0
-        assert [it.partition for it in queries.partitions(connection)] == [0]
+        assert progress.lag(connection).records == 0
+        assert [it.partition for it in progress.partitions(connection)] == [0]
     view.close()
 
 
@@ -300,7 +313,7 @@ def test_a_value_is_found_however_it_is_written(valued: View, written: str, foun
     """Numbers as numbers, but a text only as it is: versions are no numbers."""
     with valued.read() as connection:
         asked = WfRunFilter(variables=(("n", written),))
-        assert {it.wf_run_id for it in queries.wf_runs(connection, asked).lines} == found
+        assert {it.wf_run_id for it in wf_run_lists.wf_runs(connection, asked).lines} == found
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -330,19 +343,19 @@ def valued(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_a_variable_that_nobody_marked_is_refused(read: Connection) -> None:
     with pytest.raises(BadFilter, match="Variable 'customer' is not searchable: searchable are order_number"):
-        queries.wf_runs(read, WfRunFilter(variables=(("customer", "ann"),)))
+        wf_run_lists.wf_runs(read, WfRunFilter(variables=(("customer", "ann"),)))
 
 
 def test_a_place_of_another_list_is_refused(read: Connection) -> None:
     with pytest.raises(BadCursor):
-        queries.wf_runs(read, after=cursor(["order-1"]))
+        wf_run_lists.wf_runs(read, after=cursor(["order-1"]))
 
 
 @pytest.mark.parametrize("text", ["\ud800", "order\0"])
 def test_a_place_with_a_text_that_no_database_takes_is_refused(text: str, read: Connection) -> None:
     place = base64.urlsafe_b64encode(json.dumps([1, text]).encode()).decode().rstrip("=")
     with pytest.raises(BadCursor, match="begin with the first page"):
-        queries.wf_runs(read, after=place)
+        wf_run_lists.wf_runs(read, after=place)
 
 
 def test_a_wf_run_of_many_threads_costs_its_line_no_more_than_another(tmp_path: Path) -> None:
@@ -364,10 +377,10 @@ def test_a_wf_run_of_many_threads_costs_its_line_no_more_than_another(tmp_path: 
                 counted[0] += 1
 
             connection.connection.driver_connection.set_progress_handler(step, 10)  # type: ignore[union-attr]
-            line = queries.wf_run(connection, wf_run_id)
+            line = wf_run_lists.wf_run(connection, wf_run_id)
             connection.connection.driver_connection.set_progress_handler(None, 0)  # type: ignore[union-attr]
             assert line is not None
-            assert len(line.waits) == queries.HELD_SHOWN
+            assert len(line.waits) == wf_run_lines.HELD_SHOWN
             steps[wf_run_id] = counted[0]
     stored.close()
     assert steps["order-00000001"] <= 1.2 * steps["order-00000000"]
@@ -387,8 +400,8 @@ def test_postgresql_reads_no_table_from_end_to_end(postgres_many: View) -> None:
             for wanted in FIELDS:
                 for sort in ORDERS:
                     list(islice(pages(connection, wanted, sort), 2))
-                queries.count(connection, wanted, now_ms=NOW_MS)
-            queries.stats(connection)
+                wf_run_lists.count(connection, wanted, now_ms=NOW_MS)
+            totals.stats(connection)
     finally:
         event.remove(postgres_many.engine, "before_cursor_execute", note)
     assert any("Index" in it for it in plans)
@@ -404,11 +417,13 @@ def test_postgresql_has_the_same_lists(postgres_many: View, read: Connection, so
             found = [line.wf_run_id for page in pages(connection, wanted, sort, 50) for line in page.lines]
             here = [line.wf_run_id for page in pages(read, wanted, sort, 50) for line in page.lines]
             assert found == here, wanted.words()
-            assert queries.count(connection, wanted, now_ms=NOW_MS).number <= len(found)
-        assert queries.stats(connection) == queries.stats(read)
-        assert queries.nodes_of(connection, "shop-1") == queries.nodes_of(read, "shop-1")
+            assert wf_run_lists.count(connection, wanted, now_ms=NOW_MS).number <= len(found)
+        assert totals.stats(connection) == totals.stats(read)
+        assert node_counts.nodes_of(connection, "shop-1") == node_counts.nodes_of(read, "shop-1")
         asked = {"external_event_def": "checkout", "status": "UNCLAIMED"}
-        assert queries.external_events(connection, **asked) == queries.external_events(read, **asked)
+        assert external_event_lists.external_events(connection, **asked) == external_event_lists.external_events(
+            read, **asked
+        )
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from halter.view.filters import WfRunFilter
 from halter.view.keeping import Keeper, Source
 from halter.view.paging import BadCursor, cursor
 from halter.view.place import View, ViewTaken, ViewUnavailable, analyze, another_generation, open_view, replace, url_of
-from halter.view.queries import count, wf_runs
+from halter.view.wf_run_lists import count, wf_runs
 from processors.core.records.commands import RunWf
 from processors.core.rules.context import Context, Limits
 from tests.support.views import CODEC, START_MS, filled, shop

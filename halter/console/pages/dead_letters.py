@@ -11,7 +11,7 @@ from halter.console.login_users import expect_unmasking
 from halter.console.pages.frame import may_act, page, reading
 from halter.console.problems import NotThere
 from halter.show.dead_letters import TO_DO
-from halter.view import queries
+from halter.view import dead_letter_lists
 from halter.view.names import unknown_names_of_letters
 from processors.core.records.errors import HalterError
 
@@ -31,7 +31,7 @@ def dead_letters(request: Request) -> Response:
     query = request.query_params
     reason, after = query.get("reason") or None, query.get("after") or None
     with reading(request) as connection:
-        found = queries.dead_letters(connection, reason=reason, after=after, limit=LIMIT)
+        found = dead_letter_lists.dead_letters(connection, reason=reason, after=after, limit=LIMIT)
         unknown = unknown_names_of_letters(connection, reason, None, None) if found.is_nothing else []
         reasons = request.app.state.readings.counted.stats(connection).dead_letters
     here = "/dead-letters" + (f"?{urlencode({'reason': reason})}" if reason else "")
@@ -53,7 +53,7 @@ def dead_letter(request: Request) -> Response:
     if unmask:
         expect_unmasking(request, dead_letter=f"{partition}@{offset}")
     with reading(request) as connection:
-        it = queries.dead_letter(connection, partition, offset) if max(partition, offset) < 2**63 else None
+        it = dead_letter_lists.dead_letter(connection, partition, offset) if max(partition, offset) < 2**63 else None
     if it is None:
         raise NotThere(f"the view has no dead letter {partition}@{offset}; the topic may not have it any more")
     context = {

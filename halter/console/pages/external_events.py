@@ -9,11 +9,11 @@ from starlette.routing import Route
 
 from halter.console.pages.frame import page, reading
 from halter.console.pages.wf_runs import Chip
-from halter.view import definition_lists, queries
+from halter.view import definition_lists, external_event_lists
+from halter.view.external_event_lists import ExternalEventLine
 from halter.view.filters import BadFilter
 from halter.view.names import unknown_names_of_events
 from halter.view.paging import BadCursor, Page
-from halter.view.queries import ExternalEventLine
 
 LIMIT: Final = 50
 
@@ -37,7 +37,7 @@ def external_events(request: Request) -> Response:
     with reading(request) as connection:
         try:
             after = query.get("after") or None
-            found = queries.external_events(
+            found = external_event_lists.external_events(
                 connection, **given, status=asked["status"] or None, after=after, limit=LIMIT
             )
         except (BadFilter, BadCursor) as error:
@@ -55,7 +55,7 @@ def external_events(request: Request) -> Response:
         "is_filtered": any(asked.values()),
         "status_chips": [
             Chip("All", _address(asked, status=""), not asked["status"]),
-            *(Chip(it, _address(asked, status=it), asked["status"] == it) for it in queries.BECAME),
+            *(Chip(it, _address(asked, status=it), asked["status"] == it) for it in external_event_lists.BECAME),
         ],
         "page": {
             "first": _address(asked) if query.get("after") else None,

@@ -16,7 +16,7 @@ from halter.console.pages import assets
 from halter.console.pages.formats import Formats
 from halter.console.problems import Problem
 from halter.timeline.page import body as timeline_body
-from halter.view import queries, wrong_now
+from halter.view import progress, wrong_now
 from halter.view.changes import changes
 from processors.core.records.errors import HalterError
 
@@ -147,7 +147,7 @@ def _rendered(request: Request, name: str, context: Mapping[str, Any], status: i
 def _freshness(request: Request, f: Formats) -> tuple[Fresh, dict[str, int]]:
     try:
         with reading(request) as connection:
-            told, alarms = queries.lag(connection), wrong_now.alarms(connection)
+            told, alarms = progress.lag(connection), wrong_now.alarms(connection)
             folding = request.app.state.readings.standing.last()
             alarms["/partitions"] += len(folding["standing"]) if folding else 0
     except HalterError as error:

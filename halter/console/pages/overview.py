@@ -20,7 +20,7 @@ from halter.console.standing import FoldingAnswer
 from halter.view import wrong_now
 from halter.view.paging import Count
 from halter.view.place import ViewUnavailable
-from halter.view.queries import Stats
+from halter.view.totals import Stats
 
 RECENT_MS: Final = 3_600_000
 """Failures of the last hour are news; older ones are history."""

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from halter.console.pages.frame import page, reading
-from halter.view import queries, wrong_now
+from halter.view import progress, wrong_now
 from processors.core.records.errors import HalterError
 
 QUARANTINED_MAX: Final = 20
@@ -22,7 +22,7 @@ def routes() -> list[Route]:
 def partitions(request: Request) -> Response:
     """Show the partitions."""
     with reading(request) as connection:
-        rows = queries.partitions(connection)
+        rows = progress.partitions(connection)
         quarantined = wrong_now.quarantined(connection, QUARANTINED_MAX)
         quarantined_count = request.app.state.readings.counted.stats(connection).quarantined
     workers, problem = None, ""

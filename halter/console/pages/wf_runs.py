@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from halter.console.pages.formats import Formats
 from halter.console.pages.frame import page, reading
-from halter.view import definition_lists, queries
+from halter.view import definition_lists, wf_run_lists
 from halter.view.filters import (
     ANY,
     HALT_KINDS,
@@ -28,7 +28,7 @@ from halter.view.filters import (
 )
 from halter.view.names import unknown_names
 from halter.view.paging import BadCursor, Count, Page
-from halter.view.queries import WfRunLine
+from halter.view.wf_run_lines import WfRunLine
 from processors.core.records.names import NAME_LENGTH_MAX, is_name
 
 BESIDE: Final = ("sort", "after")
@@ -72,8 +72,10 @@ def wf_runs(request: Request) -> Response:
         count = Count(0, is_exact=True)
         if problem is None:
             try:
-                found = queries.wf_runs(connection, asked, sort, query.get("after") or None, LIMIT, now_ms=f.now_ms)
-                count = queries.count(connection, asked, now_ms=f.now_ms)
+                found = wf_run_lists.wf_runs(
+                    connection, asked, sort, query.get("after") or None, LIMIT, now_ms=f.now_ms
+                )
+                count = wf_run_lists.count(connection, asked, now_ms=f.now_ms)
             except (BadFilter, BadCursor) as error:
                 problem = str(error)
         unknown = unknown_names(connection, asked) if problem is None and found.is_nothing else []
@@ -111,7 +113,7 @@ def find(request: Request) -> Response:
     text = (request.query_params.get("q") or "").strip()[:200]
     if is_name(text) and len(text) <= NAME_LENGTH_MAX:
         with reading(request) as connection:
-            if queries.wf_run(connection, text) is not None:
+            if wf_run_lists.wf_run(connection, text) is not None:
                 return RedirectResponse(f"/wf-runs/{text}", 303)
     return RedirectResponse(f"/wf-runs?{urlencode({'text': text})}" if text else "/wf-runs", 303)
 

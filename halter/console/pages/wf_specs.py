@@ -12,7 +12,7 @@ from halter.console.pages.overview import NONE, counts_of
 from halter.console.pages.specs_of import spec_of
 from halter.console.problems import NotThere
 from halter.show.drawing import drawings
-from halter.view import definition_lists, queries
+from halter.view import definition_lists, looking, node_counts
 from halter.view.names import unknown_wf_spec
 from halter.view.paging import Count
 
@@ -42,8 +42,8 @@ def wf_spec(request: Request) -> Response:
         if not versions:
             raise NotThere(unknown_wf_spec(connection, name) or f"the view has no document of WfSpec '{name}'")
         spec, why_not = spec_of(connection, name, version)
-        nodes = queries.nodes_of(connection, name, version)
-        newest = queries.newest_of(connection, name, version)
+        nodes = node_counts.nodes_of(connection, name, version)
+        newest = node_counts.newest_of(connection, name, version)
     statuses = counts_of({it: Count(number, is_exact=True) for it, number in newest.by_status.items()})
     context: dict[str, Any] = {
         "f": Formats(),
@@ -58,7 +58,7 @@ def wf_spec(request: Request) -> Response:
         "is_exact": all(it.count.is_exact for it in nodes),
         "statuses": statuses,
         "total": sum(newest.by_status.values()),
-        "looked_at": None if newest.is_all else queries.LOOKED_AT,
+        "looked_at": None if newest.is_all else looking.LOOKED_AT,
         "document": versions[0]["document"] if version is None else None,
     }
     return page(request, "wf_spec.html", context, here="/wf-specs")

@@ -1,0 +1,49 @@
+"""How far the view has read each partition, and how far it is behind the log. Knows the tables. Does not write."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from halter.view import tables as t
+
+STALE_MS: Final = 30_000
+"""A view that has heard nothing of Kafka for so long is not kept current by anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far the view is behind the log."""
+
+    records: int
+    """Records that it has still to read."""
+    seen_ms: int | None
+    """When that was last looked at; None: never."""
+
+    def is_stale(self, now_ms: int) -> bool:
+        """Return True if nobody keeps the view current."""
+        return self.seen_ms is None or now_ms - self.seen_ms > STALE_MS
+
+
+def lag(connection: Connection) -> Lag:
+    """Return how far the view is behind the log."""
+    total, seen = connection.execute(select(func.sum(t.partitions.c.lag), func.min(t.partitions.c.seen_ms))).one()
+    return Lag(int(total or 0), seen)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLine:
+    """How far the view has read a partition."""
+
+    partition: int
+    log_offset: int
+    lag: int
+    seen_ms: int
+    event_ms: int | None
+
+
+def partitions(connection: Connection) -> list[PartitionLine]:
+    """Return how far each partition is read."""
+    c = t.partitions.c
+    columns = c.partition, c.log_offset, c.lag, c.seen_ms, c.event_ms
+    return [PartitionLine(*row) for row in connection.execute(select(*columns).order_by(c.partition))]
