@@ -20,6 +20,7 @@ from sqlalchemy import (
     FromClause,
     RowMapping,
     Select,
+    func,
     literal,
     select,
     true,
@@ -199,11 +200,17 @@ class _Asked:
         if len(self._given) <= 1:
             ids = self._given[0].ids if self._given else select(W.wf_run_id)
             if ids is not None:
-                return self._bounded(ids.distinct(), at_most)
+                return self._different(ids, at_most)
         walked, rest = self._walked(_Order(NEWEST), None, looking.LOOKED_AT)
         joined = walked.join(t.wf_runs, walked.c.wf_run_id == W.wf_run_id)
         found = self._bounded(select(literal(1)).select_from(joined).where(*rest), at_most)
         return Count(found.number, found.is_exact and self._size(select(walked), looking.LOOKED_AT) < looking.LOOKED_AT)
+
+    def _different(self, ids: Select[Any], at_most: int) -> Count:
+        """Return how many different ids there are, by one more row than the bound: an id may be in several rows."""
+        rows = ids.limit(at_most + 1).subquery().c.wf_run_id
+        found, different = self._connection.execute(select(func.count(), func.count(rows.distinct()))).one()
+        return Count(min(different, at_most), is_exact=found <= at_most)
 
     def counted_to_the_end(self) -> int:
         """Return how many are meant, exactly."""

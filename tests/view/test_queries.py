@@ -4,8 +4,9 @@ import base64
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -410,6 +411,56 @@ def test_postgresql_reads_no_table_from_end_to_end(postgres_many: View) -> None:
     assert [it for it in found if not any(f"Seq Scan on {name}" in it for name in small)] == []
 
 
+def most_read(postgres: View, ask: Callable[[Connection], object]) -> int:
+    """Return how many rows a step of a question has read at most, those included that it passed over."""
+    plans: list[dict[str, Any]] = []
+
+    def note(_: Any, cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        if statement.startswith("SELECT"):
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+            plans.append(cursor.fetchone()[0][0]["Plan"])
+
+    event.listen(postgres.engine, "before_cursor_execute", note)
+    try:
+        with postgres.read() as connection:
+            ask(connection)
+    finally:
+        event.remove(postgres.engine, "before_cursor_execute", note)
+    steps = list(plans)
+    for step in steps:
+        steps += step.get("Plans", ())
+    passed_over = "Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck"
+    return max(
+        int(it["Actual Loops"] * (it["Actual Rows"] + sum(it.get(name, 0) for name in passed_over))) for it in steps
+    )
+
+
+@pytest.fixture(scope="module")
+def postgres_more(postgres: str) -> Iterator[View]:
+    """So many WfRuns in a PostgreSQL that its planner chooses as it does with a million."""
+    view = many(database_of(postgres, "more"), wf_runs=4_000)
+    with view.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")  # as PostgreSQL does by itself after a while
+    yield view
+    view.close()
+
+
+def test_a_count_reads_no_more_rows_than_its_bound(postgres_more: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "LOOKED_AT", 100)
+    counted = [it for it in FIELDS if len(it.pairs()) == 1 and it.text is None]
+    assert len(counted) > 10
+    for wanted in counted:
+        ask = partial(wf_run_lists.count, filter=wanted, at_most=50)
+        assert most_read(postgres_more, ask) <= 200, wanted.words()
+
+
+def test_only_the_newest_wf_runs_of_a_wf_spec_are_looked_at(
+    postgres_more: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "LOOKED_AT", 100)
+    assert most_read(postgres_more, lambda it: node_counts.newest_of(it, "shop-1")) <= 100
+
+
 @pytest.mark.parametrize("sort", ORDERS[::3], ids=lambda it: f"{it.by}{'-reversed' if it.reverse else ''}")
 def test_postgresql_has_the_same_lists(postgres_many: View, read: Connection, sort: Sort, looked_at: int) -> None:
     with postgres_many.read() as connection:
@@ -420,10 +471,11 @@ def test_postgresql_has_the_same_lists(postgres_many: View, read: Connection, so
             assert wf_run_lists.count(connection, wanted, now_ms=NOW_MS).number <= len(found)
         assert totals.stats(connection) == totals.stats(read)
         assert node_counts.nodes_of(connection, "shop-1") == node_counts.nodes_of(read, "shop-1")
-        asked = {"external_event_def": "checkout", "status": "UNCLAIMED"}
-        assert external_event_lists.external_events(connection, **asked) == external_event_lists.external_events(
-            read, **asked
+        ours, theirs = (
+            external_event_lists.external_events(it, external_event_def="checkout", status="UNCLAIMED")
+            for it in (read, connection)
         )
+        assert theirs == ours
 
 
 @pytest.fixture(scope="module")
