@@ -27,7 +27,7 @@ from halter.client.asking import Asking, NewEvent, definition_names_of, id_of, r
 from halter.client.batch import Batch
 from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import InvalidArgument, RecordTooLarge, UpgradeNotOver
+from halter.client.errors import CommandRejected, InvalidArgument, RecordTooLarge, UpgradeNotOver
 from halter.client.following import Follow, Follower, Since
 from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
@@ -44,6 +44,7 @@ from halter.client.outcomes import (
     PostedSkip,
     Registered,
     Until,
+    add_hint,
 )
 from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
@@ -488,7 +489,12 @@ class Client:
         Raises CommandRejected if it would be refused now.
         """
         command = self._asking.migration(wf_run_id, major, revision, None)
-        return tried(command, self.row(wf_run_id), self.definitions(), self.codec)
+        definitions = self.definitions()
+        try:
+            return tried(command, self.row(wf_run_id), definitions, self.codec)
+        except CommandRejected as rejected:
+            add_hint(rejected, "", "", lambda: definitions)
+            raise
 
     def fork(
         self,
@@ -708,9 +714,10 @@ class Client:
         """Return once `send_soon` has nothing to ask Kafka before it sends to a topic.
 
         Else it asks with the first record, which is lost if Kafka is away for ten seconds then. Raises TopicMissing,
-        PartitionsDiffer and KafkaUnavailable.
+        PartitionsDiffer and KafkaUnavailable, also if Kafka says that this principal may not write there.
         """
         self._sender.prepare(topic)
+        self._sender.expect_right(topic)
 
     def until_delivered(self, sending: Iterable[Sending]) -> None:
         """Wait until Kafka has these records. Raises NotDelivered if one is not there; the others may be."""

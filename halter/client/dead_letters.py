@@ -31,6 +31,7 @@ from processors.fold.inputs import (
     check_command,
     key_of,
 )
+from processors.kafka.client_errors import lacking, lacking_id
 from processors.kafka.fencing import FENCED
 from processors.kafka.headers import headers_of
 from processors.kafka.partitioner import partition_of
@@ -332,13 +333,14 @@ def record_to_send(
 @contextmanager
 def _holding(client: "Client", letter: DeadLetterRead) -> Iterator[Producer]:
     """Give a producer that holds the transactional id of a dead letter: whoever held it before can commit no more."""
+    own_id = f"{client.topics.group}-retry-{letter.partition}-{letter.offset}"
     producer = Producer(
-        client.settings.producer(
-            transactional_id=f"{client.topics.group}-retry-{letter.partition}-{letter.offset}",
-            message_max_bytes=client.topics.message_bytes_max,
-        )
+        client.settings.producer(transactional_id=own_id, message_max_bytes=client.topics.message_bytes_max)
     )
-    producer.init_transactions(CALL_SECONDS)
+    try:
+        producer.init_transactions(CALL_SECONDS)
+    except KafkaException as exception:
+        raise KafkaException(lacking_id(own_id, exception.args[0])) from exception
     try:
         yield producer
     except RetriedBefore:
@@ -373,10 +375,14 @@ def _sent(
         else:
             placed.append((message.partition() or 0, offset_of(message)))
 
-    producer.produce(topic, value, key, partition, on_delivery=told, headers=headers)
+    try:
+        producer.produce(topic, value, key, partition, on_delivery=told, headers=headers)
+    except KafkaException as exception:
+        failed.append(exception.args[0])
     producer.flush(CALL_SECONDS)
     if not placed:
-        raise KafkaException(failed[0] if failed else KafkaError(KafkaError._MSG_TIMED_OUT))
+        error = failed[0] if failed else KafkaError(KafkaError._MSG_TIMED_OUT)
+        raise KafkaException(lacking("WRITE", topic, error))
     return placed[0]
 
 

@@ -6,6 +6,7 @@ name its record; the outcome of a definition command is one record of `definitio
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -68,6 +69,9 @@ NO_DEFINITION: Final = {
     DefinitionKind.EXTERNAL_EVENT_DEF: RejectionCode.INVALID_ARGUMENT,
 }
 """The engine's codes for a definition that is not registered. The second one has other reasons too."""
+NO_WF_SPEC: Final = re.compile("there is no WfSpec '([^']+)'")
+NO_VARIABLE: Final = re.compile("has no Variable '([^']+)'; it has (.+)$")
+"""The engine's sentences about names that only its sentence tells: its rules do not guess, as the log keeps them."""
 Found = TypeVar("Found")
 Result = TypeVar("Result")
 Until: TypeAlias = Literal["ended"] | Callable[[WfRun], bool]
@@ -591,7 +595,17 @@ def add_hint(
     wf_spec_name: str,
     definitions: Callable[[], Definitions],
 ) -> None:
-    """Add which definition was probably meant by a name to a refusal, if the name is why. An empty one is none."""
+    """Add which definition or Variable was probably meant by a name to a refusal, if the name is why.
+
+    An empty name is none.
+    """
+    if not wf_spec_name and (unknown := NO_WF_SPEC.search(str(rejected))):
+        wf_spec_name = unknown[1]  # a migration names a version of whatever its WfRun runs
+    if has_no := NO_VARIABLE.search(str(rejected)):
+        from halter.client.meant import nearest  # few callers misspell a name
+
+        rejected.args = (f"{rejected}{nearest(has_no[1], has_no[2].split(', '))}",)
+        return
     names = {DefinitionKind.EXTERNAL_EVENT_DEF: external_event_def, DefinitionKind.WF_SPEC: wf_spec_name}
     kind = next((kind for kind, name in names.items() if name and rejected.code is NO_DEFINITION[kind]), None)
     if kind is None:

@@ -16,6 +16,7 @@ from typing import Final, Literal, NoReturn
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client.errors import ClientClosed, OffsetGone, PartitionsDiffer, TopicMissing
+from processors.kafka.client_errors import lacking
 from processors.kafka.errors import KafkaSilent, KafkaUnavailable
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics, other_partitions
@@ -316,11 +317,14 @@ class PartitionReader:
         """Return True if `expect` has found a topic to be as we believe."""
         return topic in self._as_expected
 
-    def expect(self, topic: str) -> None:
-        """Raise TopicMissing or PartitionsDiffer if a topic is not as we believe. Kafka is asked once."""
+    def expect(self, topic: str, right: str = "READ") -> None:
+        """Raise TopicMissing or PartitionsDiffer if a topic is not as we believe. Kafka is asked once.
+
+        `right` is what the caller needs there: if Kafka shows us no such topic, it is named as missing.
+        """
         if topic not in self._as_expected:
-            with self._consumer_of(topic, f"looking at {topic}"):
-                pass
+            with self._consumer() as consumer, self._settings.explaining(f"looking at {topic}", consumer):
+                self._expect(consumer, topic, right)
 
     @contextmanager
     def _consumer_of(
@@ -332,7 +336,7 @@ class PartitionReader:
                 self._expect(consumer, topic)
             yield consumer
 
-    def _expect(self, consumer: Consumer, topic: str) -> None:
+    def _expect(self, consumer: Consumer, topic: str, right: str = "READ") -> None:
         if not self.has_answered:
             try:
                 self._settings.reach(consumer, topic, self.answer_s)
@@ -343,7 +347,7 @@ class PartitionReader:
         deadline = time.monotonic() + REQUEST_SECONDS
         while (error := (found := consumer.list_topics(topic, REQUEST_SECONDS).topics[topic]).error) is not None:
             if error.code() not in LEADER_CHANGES or time.monotonic() > deadline:
-                self.raise_about(KafkaException(error), topic)
+                self.raise_about(KafkaException(error), topic, right)
             time.sleep(POLL_SECONDS)
         wanted = self._topics[topic]
         if len(found.partitions) != wanted.partitions:
@@ -378,15 +382,15 @@ class PartitionReader:
         if self._is_closed:
             raise ClientClosed("this Client is closed")
 
-    def raise_about(self, exception: KafkaException, topic: str) -> NoReturn:
-        """Raise what an error of Kafka about a topic means."""
+    def raise_about(self, exception: KafkaException, topic: str, right: str = "READ") -> NoReturn:
+        """Raise what an error of Kafka about a topic means, for whoever needs a right there."""
         code = exception.args[0].code()
         if code in BY_ITSELF and topic in self._as_expected:
             told = f"Kafka at {self._settings.bootstrap} does not say where '{topic}' is, which was there before"
             raise KafkaUnavailable(told) from exception
         if code in MISSING:
             raise missing(topic, self._settings, self._installations()) from exception
-        raise exception
+        raise KafkaException(lacking(right, topic, exception.args[0])) from exception
 
     def _installations(self) -> list[str]:
         """Return the prefixes with which there are topics of ours; none if Kafka does not tell."""

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from halter.transform.pending import Place
 from halter.transform.records import Output
+from processors.kafka.client_errors import lacking, lacking_id
 from processors.kafka.settings import Settings
 from processors.kafka.topics import RECORD_OVERHEAD_BYTES, Topics
 from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls
@@ -84,7 +85,7 @@ class Writer:
         except KafkaException as exception:
             if not exception.args[0].retriable():
                 self._producer = None
-            raise
+            raise KafkaException(lacking_id(self._id, exception.args[0])) from exception
         self._is_ready, self._was_away = True, False
 
     def _hear(self, error: KafkaError) -> None:
@@ -97,9 +98,9 @@ class Writer:
             self.discard()
             self.open()
 
-    def _not_delivered(self, error: KafkaError | None, _: Message) -> None:
+    def _not_delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failed.append(error)
+            self._failed.append(lacking("WRITE", message.topic() or "", error))
 
     def write(self, outputs: Sequence[Output]) -> None:
         """Begin a transaction, and hand records to Kafka. Returns when it has them. Raises Refused, KafkaException."""
@@ -128,7 +129,7 @@ class Writer:
             except KafkaException as exception:
                 if exception.args[0].code() in ABOUT_THE_RECORD:
                     raise Refused(exception.args[0]) from exception
-                raise
+                raise KafkaException(lacking("WRITE", topic, exception.args[0])) from exception
         # Before the offsets: with records in flight these take 90 ms instead of 3.
         self._flush()
 

@@ -14,6 +14,10 @@ UNEXPLAINED: Final = "nothing came back; does Kafka listen there, and is securit
 
 REPEAT_SECONDS: Final = 60.0
 """librdkafka reports a broker that is away again and again; the log has it once in this time."""
+LINES_MAX: Final = 5
+"""Number of lines of one kind that librdkafka may log in that time, whichever client it is about."""
+SAID_ELSEWHERE: Final = frozenset({"FAIL", "ERROR", "FATAL"})
+"""Kinds of lines that go to `error_cb` as well, or are raised: a broker that is away would fill the log with them."""
 
 
 class ClientErrors:
@@ -28,19 +32,27 @@ class ClientErrors:
         self.latest: KafkaError | None = None
         self.logs = logs
         self._clock = clock
-        self._logged: dict[int, float] = {}
+        self._logged: dict[int | str, tuple[float, int]] = {}
+        """When the first line of a kind was logged, and how many there have been since, in REPEAT_SECONDS."""
 
     def __call__(self, error: KafkaError) -> None:
         """Take one error; this is a client's `error_cb`."""
-        code, now = error.code(), self._clock()
+        code = error.code()
         # "All brokers down" follows another error, which says more.
         if self.latest is None or code != KafkaError._ALL_BROKERS_DOWN:
             self.latest = error
-        if not self.logs or now - self._logged.get(code, -REPEAT_SECONDS) < REPEAT_SECONDS:
-            return
-        self._logged[code] = now
-        reason = self.sentence(error)
-        _log("halter.kafka").error("kafka_client_error", error=error.name(), reason=reason, fatal=error.fatal())
+        if self.may_log(code):
+            reason = self.sentence(error)
+            _log("halter.kafka").error("kafka_client_error", error=error.name(), reason=reason, fatal=error.fatal())
+
+    def may_log(self, kind: int | str, lines_max: int = 1) -> bool:
+        """Return True if one more line of a kind may be logged, and count it."""
+        now = self._clock()
+        begun, lines = self._logged.get(kind, (now, 0))
+        if now - begun >= REPEAT_SECONDS:
+            begun, lines = now, 0
+        self._logged[kind] = begun, lines + 1
+        return self.logs and lines < lines_max
 
     @staticmethod
     def sentence(error: KafkaError) -> str:
@@ -65,19 +77,37 @@ class ClientErrors:
                 return detail
 
 
+def lacking(right: str, topic: str, error: KafkaError) -> KafkaError:
+    """Return an error that names the right which is missing on a topic, if that is why; else the error itself."""
+    match error.code():
+        case KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return KafkaError(error.code(), f"it lacks the right {right} on topic '{topic}'")
+        case KafkaError.CLUSTER_AUTHORIZATION_FAILED if right == "WRITE":  # Kafka gives it no producer id
+            return KafkaError(error.code(), f"it lacks the right WRITE on topic '{topic}', and on every other")
+        case _:
+            return error
+
+
+def lacking_id(transactional_id: str, error: KafkaError) -> KafkaError:
+    """Return an error that names the transactional id which may not be used, if that is why; else the error itself."""
+    if error.code() != KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        return error
+    return KafkaError(error.code(), f"it lacks the right WRITE on transactional id '{transactional_id}'")
+
+
 class ClientLog:
     """Writes librdkafka's log lines to our log; otherwise they would go to stderr in another form.
 
-    Leaves out those that go to `error_cb` as well: a broker that is away would fill the log with them. With
-    `logs=False`, leaves out all.
+    Leaves out what is said elsewhere, and all if ClientErrors log nothing. While a broker is away, every client may say
+    each second that it asks in vain where topics are (METADATAUPDATE), so there are LINES_MAX lines of a kind a minute.
     """
 
-    def __init__(self, *, logs: bool = True) -> None:
-        self._logs = logs
+    def __init__(self, errors: ClientErrors) -> None:
+        self._errors = errors
 
     def log(self, level: int, message: str, facility: str, *arguments: object) -> None:
         """Take one line; this is a client's `logger`."""
-        if self._logs and facility not in {"FAIL", "ERROR"}:
+        if facility not in SAID_ELSEWHERE and self._errors.may_log(facility, LINES_MAX):
             _log("librdkafka").log(level, message % (facility, *arguments))
 
 

@@ -198,7 +198,7 @@ class Settings:
             **own,
             **always,
             "error_cb": self.errors,
-            "logger": ClientLog(logs=self.errors.logs),
+            "logger": ClientLog(self.errors),
             **more,
         }
 

@@ -83,6 +83,15 @@ ROWS: Final = (
     Row("no version of that number", WORKED, ("run", "cart"), CommandRejected,
         r"NOT_FOUND: .*: there is no WfSpec 'cart' 7 \(registered: 0\.0\)", ("run", "cart", "--version", "7"),
         keywords={**WAIT, "major": 7}),
+    Row("no version of that number to go on by", WORKED, ("migrate", "cart-1", 9), CommandRejected,
+        r"NOT_FOUND: .*: there is no WfSpec 'cart' 9 \(registered: 0\.0\)", ("migrate", "cart-1", "--to", "9"),
+        keywords=WAIT),
+    Row("no version of that number to try", WORKED, ("try_migration", "cart-1", 0, 7), CommandRejected,
+        r"NOT_FOUND: .*: there is no WfSpec 'cart' 0 7 \(registered: 0\.0\)",
+        ("migrate", "cart-1", "--to", "0.7", "--dry-run")),
+    Row("no Variable of that name", WORKED, ("run", "cart", {"custmer": "Ann"}), CommandRejected,
+        "INVALID_ARGUMENT: .*has no Variable 'custmer'; it has .*; did you mean 'customer'?",
+        ("run", "cart", "--var", "custmer=Ann"), keywords=WAIT),
     Row("no ExternalEventDef of that name", WORKED, ("post", "w", "page-sene"), CommandRejected,
         "INVALID_ARGUMENT: .*: there is no ExternalEventDef 'page-sene'; did you mean 'page-seen'?",
         ("send", "w", "page-sene"), keywords=WAIT),
@@ -104,6 +113,8 @@ def places(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         return Halter(address, name, folder, partitions, makes_topics=makes_topics)
 
     with halter_with_the_cart(bootstrap, tmp_path_factory.mktemp("worked")) as worked:
+        with worked.client() as client:
+            client.run("cart", {"customer": "Ann", "card": "card-1"}, wf_run_id="cart-1", wait=True)
         yield {
             WORKED: worked,
             IDLE: place(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", makes_topics=True),

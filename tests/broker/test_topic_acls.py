@@ -3,7 +3,9 @@
 On a Kafka of its own that asks for passwords and refuses what no ACL allows.
 """
 
+import asyncio
 import json
+import re
 import threading
 import time
 import uuid
@@ -27,13 +29,16 @@ from confluent_kafka.admin import (
 from structlog import get_logger
 from structlog.testing import capture_logs
 
+from halter import AsyncClient, TaskWorker
 from halter.bindings.files import read_bindings_file
 from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
-from halter.client import Client, CommandRejected, HalterError, NoOutcome
+from halter.client import Client, CommandRejected, HalterError, NewEvent, NoOutcome
+from halter.client.dead_letters import read_dead_letter, retry
 from halter.console import actions
+from halter.task_worker import session
 from halter.task_worker.cancellations import Cancellations
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.work import Work
@@ -42,7 +47,7 @@ from halter.topics.admin import make_so
 from halter.transform.errors import SourceRefused
 from halter.transform.loop import Loop
 from processors.codec import Codec
-from processors.core.records.commands import ExternalEvent
+from processors.core.records.commands import ExternalEvent, PutExternalEventDef
 from processors.core.records.events import TaskRequest
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
@@ -58,6 +63,8 @@ from tests.support.waiting import wait_until
 
 DEADLINE_S = 60
 OPERATOR = "root"
+ONLOOKER, NEWCOMER = "onlooker", "newcomer"
+"""They see and read all topics, and have the right to write none. The second one gets it later."""
 
 
 class GuardedNode(Node):
@@ -87,7 +94,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`bootstrap.servers` of a Kafka where the services of topics.yaml have their rights."""
     data = tmp_path_factory.mktemp("guarded")
     topics = load_topics()
-    GuardedNode.users = (OPERATOR, *(service.principal.removeprefix("User:") for service in topics.services))
+    services = (service.principal.removeprefix("User:") for service in topics.services)
+    GuardedNode.users = (OPERATOR, ONLOOKER, NEWCOMER, *services)
     port, controller_port = choose_ports(2)
     node = GuardedNode(BrokerPorts(0, (port,), (controller_port,)), data, kafka_jars(print))
     node.configure()
@@ -98,6 +106,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         admin = AdminClient(client(bootstrap, OPERATOR).admin())
         wait_until_up(admin, node)
         allow(bootstrap, acls(topics))
+        for user in (ONLOOKER, NEWCOMER):
+            mine = [("TOPIC", topic.name, right) for topic in topics.all for right in ("READ", "DESCRIBE")]
+            mine += [("GROUP", name, "READ") for name in ("halter-reader", "halter-tasks", "halter-bindings-shop")]
+            allow(bootstrap, [Acl("onlooker", f"User:{user}", kind, name, "LITERAL", it) for kind, name, it in mine])
         yield bootstrap
     finally:
         node.kill()
@@ -384,6 +396,137 @@ def test_who_lacks_a_right_hears_within_three_seconds_where(
         does(it)
     assert time.monotonic() - begun < 5
     print(refused.value)
+
+
+LACKS_WRITE = "may not do that \\(it lacks the right WRITE on topic '{}'"
+
+
+@pytest.mark.parametrize(
+    ("topic", "call"),
+    [
+        ("wf-commands", ("run", "cart")),
+        ("external-events", ("post", "w", "page-seen")),
+        ("external-events", ("post_many", [NewEvent("w", "page-seen")] * 100)),
+        ("definition-commands", ("put", PutExternalEventDef("page-seen"))),
+        ("operator-commands", ("quarantine", "w")),
+    ],
+)
+def test_who_may_write_nowhere_hears_within_three_seconds_which_right_is_missing(
+    guarded: str, topics: Topics, topic: str, call: tuple[Any, ...]
+):
+    """Kafka gives such a producer no id, which ends it for good, and librdkafka "purges" its records."""
+    name, *arguments = call
+    settings = client(guarded, ONLOOKER)
+
+    async def asynchronously() -> None:
+        async with AsyncClient.of(settings) as it:
+            await getattr(it, name)(*arguments)
+
+    def synchronously() -> None:
+        with Client.of(settings, topics) as it:
+            getattr(it, name)(*arguments)
+
+    for calls in (synchronously, lambda: asyncio.run(asynchronously())):
+        begun = time.monotonic()
+        with capture_logs() as logs, pytest.raises(HalterError, match=LACKS_WRITE.format(topic)):
+            calls()
+        assert time.monotonic() - begun < 5
+        assert logs == [], "its caller is told"
+
+
+@pytest.mark.parametrize(
+    ("topic", "command"),
+    [
+        ("wf-commands", ("run", "cart")),
+        ("external-events", ("send", "w", "page-seen")),
+        ("definition-commands", ("spec", "put", "examples/cart/cart.yaml")),
+        ("operator-commands", ("quarantine", "w")),
+    ],
+)
+def test_a_command_says_which_right_to_write_is_missing(
+    guarded: str, topics: Topics, capsys: pytest.CaptureFixture[str], topic: str, command: tuple[str, ...]
+):
+    login = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={ONLOOKER}"]
+    options = [word for it in (*login, f"sasl.password={ONLOOKER}-secret") for word in ("--property", it)]
+    code, out, err = halter(capsys, *command, "--bootstrap", guarded, *options)
+    assert (code, out) == (1, "")
+    assert re.search(LACKS_WRITE.format(topic), err), err
+
+
+def test_a_client_that_was_refused_writes_once_it_has_the_right(guarded: str, topics: Topics):
+    """What has ended its producer does not end the client: a long-lived program need not start again."""
+    post = lambda it: it.post("w", "page-seen")  # noqa: E731
+    with Client.of(client(guarded, NEWCOMER), topics) as it:
+        for _ in range(2):
+            with pytest.raises(HalterError, match=LACKS_WRITE.format("external-events")):
+                post(it)
+        allow(guarded, [Acl("it", f"User:{NEWCOMER}", "TOPIC", "external-events", "LITERAL", "WRITE")])
+
+        def is_posted() -> bool:
+            try:
+                return post(it).offset >= 0
+            except HalterError:
+                return False
+
+        wait_until("the right", is_posted, DEADLINE_S)
+        with pytest.raises(HalterError, match=LACKS_WRITE.format("wf-commands")):
+            it.run("cart")
+
+
+def test_a_task_worker_without_the_right_to_report_runs_no_handler(
+    guarded: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(session, "check_task_defs", lambda *_: None)
+    ran = list[bool]()
+    worker = TaskWorker(handlers={"t": lambda _: ran.append(True)})
+    request = Codec.load().encode(TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, time.time_ns() // 1_000_000 + 600_000))
+    producer = Producer(client(guarded, OPERATOR).producer())
+    producer.produce(topics.task_requests, request, b"w")
+    assert producer.flush(DEADLINE_S) == 0
+    begun = time.monotonic()
+    with (
+        Client.of(client(guarded, ONLOOKER), topics) as it,
+        pytest.raises(KafkaUnavailable, match=LACKS_WRITE.format("task-reports")),
+    ):
+        worker.run(it)
+    assert time.monotonic() - begun < 5
+    assert not ran
+
+
+def test_a_retry_and_bindings_name_the_right_that_they_lack(guarded: str, topics: Topics, tmp_path: Path):
+    """First that to the transactional id; with it, that to the topic."""
+    producer, placed = Producer(client(guarded, OPERATOR).producer()), list[Message]()
+    source, settings = "orders-of-nobody", client(guarded, ONLOOKER)
+    root = AdminClient(client(guarded, OPERATOR).admin())
+    root.create_topics([NewTopic(source, 1, 1)])[source].result(DEADLINE_S)
+    allow(guarded, [Acl("it", f"User:{ONLOOKER}", "TOPIC", source, "LITERAL", "READ")])
+    headers = {"topic": "external-events", "partition": "0", "offset": "7", "reason": "WRONG_PARTITION", "message": "m"}
+    producer.produce(
+        topics.dead_letters, Codec.load().encode(ExternalEvent("w", "page-seen", "e1")), b"w", partition=1,
+        headers=[(f"halter.{name}", value.encode()) for name, value in headers.items()],
+        on_delivery=lambda _, message: placed.append(message),
+    )  # fmt: skip
+    producer.produce(source, b'{"a": 1}', b"w-1")
+    assert producer.flush(DEADLINE_S) == 0
+    document = tmp_path / "bindings.yaml"
+    document.write_text(f"name: shop\nbindings:\n  - {{name: o, topic: {source}, wf_run_id: key, event: gone}}\n")
+    mapping = read_bindings_file(document).mapping(topics, Codec.load())
+
+    def bind() -> None:
+        Loop(settings, topics, mapping, name="shop", group="halter-bindings-shop", slot=Slot("one"),
+             stopped=threading.Event(), log=get_logger("test")).run()  # fmt: skip
+
+    def retries() -> None:
+        with Client.of(settings, topics) as it:
+            retry(it, read_dead_letter(it, 1, placed[0].offset() or 0))
+
+    for sentence in ("WRITE on transactional id 'halter-", "WRITE on topic '(external-events|dead-letters)'"):
+        for does in (retries, bind):
+            begun = time.monotonic()
+            with pytest.raises(HalterError, match=sentence):
+                does()
+            assert time.monotonic() - begun < 10
+        allow(guarded, [Acl("it", f"User:{ONLOOKER}", "TRANSACTIONAL_ID", "halter-", "PREFIXED", "WRITE")])
 
 
 def test_another_transactional_id_is_refused_to_the_worker(guarded: str, topics: Topics):

@@ -1,5 +1,6 @@
 """Rules of the client configuration: precedence, properties that nobody may change, secrets that are never printed."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from halter.client import Client
-from processors.kafka.client_errors import ClientErrors
+from processors.kafka.client_errors import ClientErrors, ClientLog
 from processors.kafka.errors import KafkaUnavailable, SettingsError
 from processors.kafka.settings import Settings
 from processors.worker.app import expect_topics
@@ -235,6 +236,27 @@ def test_an_error_that_repeats_is_logged_once_a_minute():
             errors(down)
         errors(KafkaError(KafkaError._AUTHENTICATION, "x"))
     assert [entry["error"] for entry in logs] == ["_ALL_BROKERS_DOWN", "_ALL_BROKERS_DOWN", "_AUTHENTICATION"]
+
+
+def test_a_line_of_librdkafka_that_repeats_is_logged_five_times_a_minute_whatever_client_it_is_about():
+    now = [0.0]
+    errors = ClientErrors(clock=lambda: now[0])
+    logs_of_clients = [ClientLog(errors) for _ in range(3)]
+    with capture_logs() as logs:
+        for now[0] in (0.0, 1.0, 59.0, 61.0):
+            for it in logs_of_clients:
+                it.log(
+                    logging.WARNING, "%s [%s] %s", "METADATAUPDATE", "halter#consumer-1", "Failed to acquire metadata"
+                )
+                it.log(logging.CRITICAL, "%s [%s] %s", "FATAL", "halter#producer-1", "which is raised")
+        logs_of_clients[0].log(logging.WARNING, "%s [%s] %s", "MAXPOLL", "halter#consumer-1", "another kind")
+    assert [it["event"].partition(" ")[0] for it in logs] == ["METADATAUPDATE"] * (5 + 3) + ["MAXPOLL"]
+
+
+def test_a_client_of_settings_that_log_nothing_logs_nothing_of_librdkafka_either():
+    with capture_logs() as logs:
+        ClientLog(ClientErrors(logs=False)).log(logging.WARNING, "%s %s", "METADATAUPDATE", "x")
+    assert logs == []
 
 
 @pytest.mark.parametrize("value", ["1000", "4999", "60001", "900000"])

@@ -354,6 +354,15 @@ def test_a_misspelt_name_is_refused_with_the_one_that_is_meant(shop: Any) -> Non
         env.post("n", "chnaged", "x")
     with pytest.raises(CommandRejected, match="; did you mean 'nap'"):
         env.run("napp")
+    with pytest.raises(CommandRejected, match=r"there is no WfSpec 'nap' 9 \(registered: 0\.0\)"):
+        env.migrate("n", 9)
+
+
+def test_a_misspelt_variable_is_refused_with_the_one_that_is_meant() -> None:
+    env = WorkflowEnv(CART / "cart.yaml")
+    with pytest.raises(CommandRejected, match="no Variable 'custmer'; it has address, .*; did you mean 'customer'"):
+        env.run("cart", {"custmer": "Ann"})
+    env.close()
 
 
 def test_what_never_comes_about_is_told_with_why(shop: Any) -> None:
