@@ -360,7 +360,7 @@ def test_a_misspelt_name_is_refused_with_the_one_that_is_meant(shop: Any) -> Non
 
 def test_a_misspelt_variable_is_refused_with_the_one_that_is_meant() -> None:
     env = WorkflowEnv(CART / "cart.yaml")
-    with pytest.raises(CommandRejected, match="no Variable 'custmer'; it has address, .*; did you mean 'customer'"):
+    with pytest.raises(CommandRejected, match=r"no Variable 'custmer'; it has address, .*; did you mean 'customer'"):
         env.run("cart", {"custmer": "Ann"})
     env.close()
 
