@@ -13,7 +13,7 @@ from halter.show.counting import counted
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.client import Client
+    from halter.client import Client, DefinitionRefused, Registered
     from halter.files.definition_files import Written
     from halter.files.yaml_files import Problem
     from processors.core.records.commands import DefinitionCommand
@@ -75,8 +75,8 @@ def put(
     refused, nothing is registered. The result says for each definition: 'new', 'new version' or 'unchanged', and of a
     TaskDef or ExternalEventDef what has changed.
 
-    If another client registers something in between, a definition may be refused all the same. The command then ends
-    and does not send the rest.
+    If another client registers something in between, a definition may be refused all the same. The result then says
+    which are registered.
     """
     from halter.files.definition_files import InvalidDefinitions, read_definition_files
     from halter.files.yaml_files import UnreadableFile
@@ -106,7 +106,7 @@ def put_all(
     """Register the definitions in order, and write each outcome to `results`. Return why not all are registered.
 
     With `dry_run`, outcomes are those that there would be, and nothing is sent. A definition that was sent and has no
-    answer may still become registered; none is sent after it.
+    answer may still become registered.
     """
     from halter.client import DefinitionRefused, PartitionsDiffer, TopicMissing
     from halter.files.definition_files import REFERENCES
@@ -125,26 +125,31 @@ def put_all(
     if dry_run:
         results[:] = tried(known, written, frozenset(client.topics.task_queues))
         return None
-    for index, one in enumerate(written):
-        results[index] = {"outcome": "not known"}
-        try:
-            results[index] = registered(client, known, one, timeout_s)
-            continue
-        except DefinitionRefused as error:
-            refusal = error.rejected
-            said = [(problem.code, problem.message) for problem in refusal.problems]
-            problems = [
-                one.file.problem(one.path, message, code) for code, message in said or [(refusal.code, refusal.message)]
-            ]
-            results[index] = {"outcome": "refused", "problems": problems}
-            why_not = "another client registered something meanwhile; put them again"
-        except (TopicMissing, PartitionsDiffer) as error:
-            results[index] = {"outcome": NOT_SENT}
-            why_not = str(error)
-        except HalterError as error:
-            why_not = str(error)
-        return f"{index} of {counted(len(written), 'definition')} {'is' if index == 1 else 'are'} registered: {why_not}"
-    return None
+    results[:] = [{"outcome": "not known"} for _ in written]
+    count, why_not = 0, None
+    try:
+        for index, done in enumerate(client.put_all([one.command for one in written], timeout_s)):
+            if isinstance(done, DefinitionRefused):
+                results[index] = {"outcome": "refused", "problems": refusals_of(written[index], done)}
+                why_not = "another client registered something meanwhile; put them again"
+            else:
+                results[index] = registered(known, written[index], done)
+                count += 1
+    except (TopicMissing, PartitionsDiffer) as error:
+        results[:] = [{"outcome": NOT_SENT} for _ in written]
+        why_not = str(error)
+    except HalterError as error:
+        why_not = str(error)
+    if why_not is None:
+        return None
+    return f"{count} of {counted(len(written), 'definition')} {'is' if count == 1 else 'are'} registered: {why_not}"
+
+
+def refusals_of(one: "Written", refused: "DefinitionRefused") -> "list[Problem]":
+    """Return the problems for which a definition was refused, where they stand in its file."""
+    refusal = refused.rejected
+    said = [(problem.code, problem.message) for problem in refusal.problems] or [(refusal.code, refusal.message)]
+    return [one.file.problem(one.path, message, code) for code, message in said]
 
 
 def print_results(written: "list[Written]", results: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -156,14 +161,17 @@ def print_results(written: "list[Written]", results: list[dict[str, Any]], *, as
         typer.echo("\n".join(lines(one, **result)))
 
 
-def registered(client: "Client", known: "Definitions", one: "Written", timeout_s: float) -> dict[str, Any]:
-    """Put one definition, and return its outcome. `known` are the client's definitions; they grow by what it puts.
+def registered(known: "Definitions", one: "Written", done: "Registered") -> dict[str, Any]:
+    """Return the outcome of a definition that is registered. `known` are the client's definitions, with this one."""
+    from processors.core.wf_spec.registration import kind_of
 
-    Raises DefinitionRefused, NoOutcome and the errors of sending.
-    """
-    before = newest_live(known, one.command)
-    done = client.put(one.command, timeout_s)
-    after = newest_live(known, one.command)
+    version = (done.accepted.major, done.accepted.revision)
+    upto = [
+        it
+        for it in known.versions(kind_of(one.command), one.command.name)
+        if not it.deleted and (it.major, it.revision) <= version
+    ]
+    before, after = [None, None, *upto][-2:]
     return {
         **outcome_of(before, after, changed=done.accepted.changed),
         "version": done.version,

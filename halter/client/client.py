@@ -16,7 +16,7 @@ there. This module puts the parts together: `halter.client.asking` makes command
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,13 +27,14 @@ from halter.client.asking import Asking, NewEvent, definition_names_of, id_of, r
 from halter.client.batch import Batch
 from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import CommandRejected, InvalidArgument, RecordTooLarge, UpgradeNotOver
+from halter.client.errors import CommandRejected, DefinitionRefused, InvalidArgument, RecordTooLarge, UpgradeNotOver
 from halter.client.following import Follow, Follower, Since
 from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
 from halter.client.ids import new_id
 from halter.client.log_ends import LogEnds
 from halter.client.lost_outcomes import Progress, folded
+from halter.client.meant import LISTED_MAX
 from halter.client.migrating import tried
 from halter.client.outcomes import (
     OUTCOME_SECONDS,
@@ -243,7 +244,8 @@ class Client:
         """Register Workflows, and the definitions in files: WfSpec documents, or as `halter spec put` takes them.
 
         Nothing is registered if the engine would refuse any of them. Raises InvalidDefinitions with all that is wrong,
-        UnreadableFile, and what `put` raises, within `timeout_s` for each definition.
+        UnreadableFile, and what `put` raises, within `timeout_s` for each definition. If somebody registers something
+        in between, DefinitionRefused is about the first that is refused, and says which are registered.
         """
         from halter.files.definition_files import InvalidDefinitions, read_definition_files  # few clients read files
 
@@ -251,20 +253,51 @@ class Client:
         problems = [written[index].located(it) for index, it in self.refusals(one.command for one in written)]
         if problems:
             raise InvalidDefinitions(problems)
-        return [self.put(one.command, timeout_s) for one in written]
+        done = [*self.put_all([one.command for one in written], timeout_s)]
+        registered = [it for it in done if isinstance(it, Registered)]
+        for first in done:
+            if isinstance(first, DefinitionRefused):
+                names = ", ".join(f"'{it.accepted.name}'" for it in registered[:LISTED_MAX]) or "none"
+                more = f" and {len(registered) - LISTED_MAX} more" if len(registered) > LISTED_MAX else ""
+                first.args = (f"{first}; {len(registered)} of {len(done)} are registered: {names}{more}",)
+                raise first
+        return registered
+
+    def put_all(
+        self, commands: Iterable[DefinitionCommand], timeout_s: float = OUTCOME_SECONDS
+    ) -> Iterator[Registered | DefinitionRefused]:
+        """Post definition commands one behind the other, and yield what became of each: in their order.
+
+        All are sent before the first answer comes. They are decided in this order, each by what those before it have
+        come to; one that is refused stops none behind it. Raises what `put` raises but for a refusal. Then those whose
+        outcome was not yielded yet may become registered all the same.
+        """
+        made = [self._with_id(it) for it in commands]
+        values, ends = [self.check(it) for it in made], self._outcomes.ends()
+        sent_at = self._definitions.position
+        on_their_way = [self._sender.begin(command, value) for command, value in zip(made, values, strict=True)]
+        for command, sending in zip(made, on_their_way, strict=True):
+            partition, offset = self._sender.until_placed(sending)
+            deadline = time.monotonic() + timeout_s
+            try:
+                accepted, ends = self._outcomes.next_definition(partition, offset, ends, timeout_s)
+            except DefinitionRefused as refused:
+                yield refused
+            else:
+                yield Registered(accepted, self._definitions.until_visible(command, accepted, deadline, sent_at))
+
+    def _with_id(self, command: DefinitionCommand) -> DefinitionCommand:
+        return replace(command, command_id=new_id()) if getattr(command, "command_id", "") is None else command
 
     def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Registered:
         """Post a definition command, and wait until everybody can see its outcome and the definition.
 
         A command without an id gets one. Raises DefinitionRefused, and what `Posted.outcome` raises.
         """
-        if getattr(command, "command_id", "") is None:
-            command = replace(command, command_id=new_id())
-        value, ends = self.check(command), self._outcomes.ends()
-        partition, offset = self._sender.send(command, value)
-        deadline = time.monotonic() + timeout_s
-        accepted = self._outcomes.of_definition(partition, offset, ends, timeout_s)
-        return Registered(accepted, self._definitions.until_visible(command, accepted, deadline))
+        (done,) = self.put_all([command], timeout_s)
+        if isinstance(done, DefinitionRefused):
+            raise done
+        return done
 
     def definitions(self) -> Definitions:
         """All definitions that there are now."""

@@ -31,7 +31,7 @@ from processors.fold.inputs import (
     check_command,
     key_of,
 )
-from processors.kafka.client_errors import lacking, lacking_id
+from processors.kafka.client_errors import lacking, lacking_id, why_given_up
 from processors.kafka.fencing import FENCED
 from processors.kafka.headers import headers_of
 from processors.kafka.partitioner import partition_of
@@ -382,7 +382,7 @@ def _sent(
     producer.flush(CALL_SECONDS)
     if not placed:
         error = failed[0] if failed else KafkaError(KafkaError._MSG_TIMED_OUT)
-        raise KafkaException(lacking("WRITE", topic, error))
+        raise KafkaException(lacking("WRITE", topic, why_given_up(producer, error)))
     return placed[0]
 
 

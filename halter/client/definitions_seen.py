@@ -29,12 +29,18 @@ class DefinitionsSeen:
             self._take(message)
         return self._definitions
 
-    def until_visible(self, command: DefinitionCommand, accepted: DefinitionAccepted, deadline: float) -> int:
+    def until_visible(
+        self, command: DefinitionCommand, accepted: DefinitionAccepted, deadline: float, sent_at: int
+    ) -> int:
         """Wait until what a command came to is on the topic, and return the position up to which it has been read.
 
+        `sent_at` is the position when it was sent. Of commands that were sent together, the first may have read what
+        the others came to.
         A transaction does not become visible in all its partitions at the same moment: this waits until `deadline`,
         and VISIBLE_SECONDS at least. Raises NoOutcome.
         """
+        if self.position > sent_at and not isinstance(command, DeleteDefinition) and self._has(command, accepted):
+            return self.position
         deadline = max(deadline, time.monotonic() + VISIBLE_SECONDS)
         topic = self._topics.definitions
         for message in follow_until(deadline, self._reader, topic, 0, self._start()):

@@ -27,7 +27,7 @@ from halter.client.errors import (
 from halter.client.events_of_wf_run import Placed
 from halter.client.log_records import definition_outcome, log_entry
 from halter.client.lost_outcomes import DECIDED, OLD_SECONDS, Progress, raise_if_dead_letter
-from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
+from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until, offset_of
 from halter.client.skipping import SkipOutcome
 from halter.client.waiting import (
     LOOK_SECONDS,
@@ -447,10 +447,12 @@ class Outcomes:
         except (KafkaUnavailable, TopicMissing):
             return Ends(end, None)
 
-    def of_definition(self, partition: int, offset: int, ends: Ends, timeout_s: float) -> DefinitionAccepted:
+    def next_definition(
+        self, partition: int, offset: int, ends: Ends, timeout_s: float
+    ) -> tuple[DefinitionAccepted, Ends]:
         """Wait for the outcome of a definition command, by the offset of its record.
 
-        Raises DefinitionRefused, and what `of` raises.
+        Return also the ends behind which those of later commands are. Raises DefinitionRefused, and what `of` raises.
         """
         begun = looked = time.monotonic()
         events, address = self._topics.definition_events, (DEFINITION_COMMANDS, partition, offset)
@@ -459,9 +461,8 @@ class Outcomes:
                 self._raise_if_found_skipped(address, ends)
                 self.look(address, time.monotonic() - begun, timeout_s)
                 looked = time.monotonic()
-            accepted = None if message is None else self._accepted(message, offset)
-            if accepted is not None:
-                return accepted
+            if message is not None and (accepted := self._accepted(message, offset)) is not None:
+                return accepted, ends._replace(events=offset_of(message) + 1)
 
         def look() -> list[DefinitionAccepted]:
             self._raise_if_found_skipped(address, ends)
@@ -469,7 +470,7 @@ class Outcomes:
             return [it for it in found if it is not None]
 
         [late] = self._late(look, address, timeout_s)
-        return late
+        return late, ends
 
     def _accepted(self, message: Message, offset: int) -> DefinitionAccepted | None:
         """The acceptance in a record of definition-events, if it is about the command at an offset.

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from halter.transform.pending import Place
 from halter.transform.records import Output
-from processors.kafka.client_errors import lacking, lacking_id
+from processors.kafka.client_errors import lacking, lacking_id, why_given_up
 from processors.kafka.settings import Settings
 from processors.kafka.topics import RECORD_OVERHEAD_BYTES, Topics
 from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls
@@ -59,7 +59,8 @@ class Writer:
         self._settings, self._topics, self._id, self._calls = settings, topics, transactional_id, calls
         self._producer: Producer | None = None
         self._is_ready = False
-        self._failed: list[KafkaError] = []
+        self._failed: list[tuple[str, KafkaError]] = []
+        """The records that Kafka has not taken: their topics, and why."""
         self._was_away = False
         """True: the producer could reach no broker since it was opened."""
 
@@ -100,7 +101,7 @@ class Writer:
 
     def _not_delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failed.append(lacking("WRITE", message.topic() or "", error))
+            self._failed.append((message.topic() or "", error))
 
     def write(self, outputs: Sequence[Output]) -> None:
         """Begin a transaction, and hand records to Kafka. Returns when it has them. Raises Refused, KafkaException."""
@@ -135,11 +136,12 @@ class Writer:
 
     def _flush(self) -> None:
         left = self._calls.once(self.producer.flush, FLUSH_SECONDS)
-        for error in self._failed:
+        for _, error in self._failed:
             if error.code() in ABOUT_THE_RECORD:
                 raise Refused(error)
-        for error in self._failed:
-            raise KafkaException(error)
+        for _, error in self._failed:
+            topics = "' or '".join(sorted({topic for topic, _ in self._failed}))
+            raise KafkaException(lacking("WRITE", topics, self._calls.once(why_given_up, self.producer, error)))
         if left:
             raise KafkaException(
                 KafkaError(KafkaError._TIMED_OUT, f"records were not written within {FLUSH_SECONDS:.0f} s")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 """Answers that waiting does not change."""
@@ -14,6 +14,7 @@ UNEXPLAINED: Final = "nothing came back; does Kafka listen there, and is securit
 
 REPEAT_SECONDS: Final = 60.0
 """librdkafka reports a broker that is away again and again; the log has it once in this time."""
+REASON_SECONDS: Final = 5.0
 LINES_MAX: Final = 5
 """Number of lines of one kind that librdkafka may log in that time, whichever client it is about."""
 SAID_ELSEWHERE: Final = frozenset({"FAIL", "ERROR", "FATAL"})
@@ -86,6 +87,21 @@ def lacking(right: str, topic: str, error: KafkaError) -> KafkaError:
             return KafkaError(error.code(), f"it lacks the right WRITE on topic '{topic}', and on every other")
         case _:
             return error
+
+
+def why_given_up(producer: Producer, error: KafkaError) -> KafkaError:
+    """Return why the transaction of a producer cannot go on, where a record of it was only given up ("purged").
+
+    A commit of such a transaction does nothing but say that. For other errors, return the error itself.
+    """
+    if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+        return error
+    try:
+        producer.commit_transaction(REASON_SECONDS)
+    except KafkaException as exception:
+        reason: KafkaError = exception.args[0]
+        return error if reason.code() in SILENCE else reason
+    return error
 
 
 def lacking_id(transactional_id: str, error: KafkaError) -> KafkaError:

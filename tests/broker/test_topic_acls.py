@@ -448,8 +448,8 @@ def test_a_command_says_which_right_to_write_is_missing(
 ):
     login = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={ONLOOKER}"]
     options = [word for it in (*login, f"sasl.password={ONLOOKER}-secret") for word in ("--property", it)]
-    code, out, err = halter(capsys, *command, "--bootstrap", guarded, *options)
-    assert (code, out) == (1, "")
+    code, _, err = halter(capsys, *command, "--bootstrap", guarded, *options)
+    assert code == 1
     assert re.search(LACKS_WRITE.format(topic), err), err
 
 

@@ -374,6 +374,7 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "refusals": lambda it: it.refusals([PutExternalEventDef("e")]),
     "register": lambda it: it.register(CART),
     "put": lambda it: it.put(PutExternalEventDef("e")),
+    "put_all": lambda it: list(it.put_all([PutExternalEventDef("e")])),
     "definitions": lambda it: it.definitions(),
     "external_event_def": lambda it: it.external_event_def("w", "e"),
     "run": lambda it: it.run("s"),

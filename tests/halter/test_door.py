@@ -145,8 +145,8 @@ def public(of: type) -> set[str]:
 
 
 ONLY_SYNC = {
-    "check", "ended", "external_event_def", "poll_sent", "post_all", "prepare_to_send", "refusals", "report_task",
-    "send_soon", "skip", "until_delivered", "warn_with",
+    "check", "ended", "external_event_def", "poll_sent", "post_all", "prepare_to_send", "put_all", "refusals",
+    "report_task", "send_soon", "skip", "until_delivered", "warn_with",
 }  # fmt: skip
 """What tools and task workers need; a program that has a loop does not."""
 

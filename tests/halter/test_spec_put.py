@@ -211,7 +211,7 @@ def test_definitions_come_from_standard_input(
     assert "-:3:9: tasks.charge.output: " in answer.out
 
 
-def test_what_another_client_registered_meanwhile_is_told_and_nothing_is_sent_after_it(
+def test_what_another_client_registered_meanwhile_is_told_with_what_is_registered(
     client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "defs.yaml").write_text(FOUR + "wf_specs:\n" + wf_spec())
@@ -222,11 +222,11 @@ def test_what_another_client_registered_meanwhile_is_told_and_nothing_is_sent_af
         "ExternalEventDef go": "new",
         "ExternalEventDef add": "new",
         "WorkflowEventDef told": "refused",
-        "TaskDef charge": "not sent",
-        "WfSpec w": "not sent",
+        "TaskDef charge": "new",
+        "WfSpec w 0.0": "new",
     }
-    assert "2 of 5 definitions are registered: " in answer.err
-    assert [command.name for command in client.sent] == ["go", "add", "told"]
+    assert "4 of 5 definitions are registered: " in answer.err
+    assert [command.name for command in client.sent] == ["go", "add", "told", "charge", "w"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_another_client_registered_meanwhile_is_told_and_nothing_is_sent_af
     ],
     ids=lambda it: type(it).__name__ if isinstance(it, BaseException) else "",
 )
-def test_a_definition_of_which_nothing_is_heard_is_told_and_nothing_is_sent_after_it(
+def test_a_definition_of_which_nothing_is_heard_is_told_and_so_are_those_behind_it(
     client: RigClient,
     folder: Path,
     capsys: pytest.CaptureFixture[str],
@@ -256,5 +256,5 @@ def test_a_definition_of_which_nothing_is_heard_is_told_and_nothing_is_sent_afte
     client.before_put = fails_at_the_second
     answer = put(capsys, "defs.yaml")
     assert answer.code == code
-    assert answer.table == {"TaskDef a": "new", "TaskDef b": "not known", "TaskDef c": "not sent"}
+    assert answer.table == {"TaskDef a": "new", "TaskDef b": "not known", "TaskDef c": "not known"}
     assert said in answer.err

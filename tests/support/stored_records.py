@@ -1,6 +1,6 @@
 """The outputs of a shard, read as tools read them from Kafka: the client's side of a ShardRig, and commands over it."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -101,15 +101,21 @@ class RigClient:
     refusals = Client.refusals
     external_event_def = Client.external_event_def
 
-    def put(self, command: DefinitionCommand, _timeout_s: float = 0) -> Registered:
-        """Put a definition, as `Client.put` does."""
-        if self.before_put is not None:
-            self.before_put()
-        self.sent.append(command)
-        (outcome,) = [it for it in self.rig.turn(command) if isinstance(it, DefinitionAccepted | DefinitionRejected)]
-        if isinstance(outcome, DefinitionRejected):
-            raise DefinitionRefused(outcome)
-        return Registered(outcome, self.rig.view.position)
+    put = Client.put
+
+    def put_all(
+        self, commands: Iterable[DefinitionCommand], _timeout_s: float = 0
+    ) -> Iterator[Registered | DefinitionRefused]:
+        """Put definitions, as `Client.put_all` does."""
+        for command in commands:
+            if self.before_put is not None:
+                self.before_put()
+            self.sent.append(command)
+            [outcome] = [it for it in self.rig.turn(command) if isinstance(it, DefinitionAccepted | DefinitionRejected)]
+            if isinstance(outcome, DefinitionRejected):
+                yield DefinitionRefused(outcome)
+            else:
+                yield Registered(outcome, self.rig.view.position)
 
     def run(self, spec: str, values: Any, *, wf_run_id: str | None, major: int | None, revision: int | None) -> Any:
         return self.send(RunWf(wf_run_id or new_id(), spec, values, major, revision))
