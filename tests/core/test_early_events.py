@@ -19,7 +19,7 @@ from processors.core.records.events import (
     SpawnChild,
     ThreadFailed,
 )
-from processors.core.records.model import ExternalEventStatus, Status, WfRun
+from processors.core.records.model import ExternalEventStatus, PendingInterrupt, Status, WfRun
 from processors.core.records.values import to_json
 from processors.core.rules import advance
 from processors.core.rules.context import Context, Limits
@@ -76,6 +76,23 @@ def test_early_events_are_handled_in_order_of_arrival_and_dropped_beyond_the_cap
     assert handled(log) == in_order(range(ROOM))
     assert ids(log, InterruptDropped) == in_order(range(ROOM, EARLY))
     assert run.threads[0].variables == {"n": ROOM}
+
+
+@replaces_a_rule
+def test_what_is_dropped_without_having_been_accepted_is_not_looked_for_among_what_holds_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+
+    def counted(one: PendingInterrupt, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return isinstance(other, PendingInterrupt) and one.external_event_id == other.external_event_id
+
+    monkeypatch.setattr(PendingInterrupt, "__eq__", counted)
+    run, _ = started([{"event": "beat", "policy": "serial"}], COUNTS)
+    assert run.threads[0].variables == {"n": ROOM}
+    assert compared <= 2 * ROOM
 
 
 @pytest.mark.parametrize("halt", [True, False])

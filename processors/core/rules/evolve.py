@@ -476,6 +476,8 @@ def _discard_interrupt(run: WfRun, event: InterruptDropped | InterruptSuperseded
     discarded = _change_event(run, key)
     discarded.status = status
     _note_outcome(discarded, event.thread, status, is_new=not was_accepted)
+    if not was_accepted:
+        return  # only what was accepted can hold its thread: ten thousand may be dropped where a thousand wait
     reason = PendingInterrupt(event.external_event_def, event.external_event_id)
     thread = run.threads.get(event.thread)
     if thread is not None and run.is_held_by(thread, PendingInterrupt) and reason in thread.halt_reasons:
