@@ -23,6 +23,10 @@ from processors.runtime.group.clients import SET_BY_THE_BROKER, Slot
 from processors.runtime.group.clock import CLOCK
 from processors.runtime.group.membership import LEAVE_SECONDS, fencing_metadata
 
+REBALANCE_SECONDS: Final = 60
+"""As for workers: the group waits so long for a member to join again, and a member for the answer. Kafka's client takes
+five minutes unless it is told, also if the answer was lost.
+"""
 MEMBER: Final[Conf] = {
     # As for task workers: a process that was killed is given up after this time.
     "session.timeout.ms": 10_000,
@@ -71,7 +75,8 @@ class Member:
     def join(self) -> None:
         """Begin to join. Polling does the rest."""
         own = self._settings.properties
-        more = {key: value for key, value in MEMBER.items() if key not in own}
+        more = {"max.poll.interval.ms": REBALANCE_SECONDS * 1_000, **MEMBER}
+        more = {key: value for key, value in more.items() if key not in own}
         if own.get("group.protocol") == "consumer":
             more = {key: value for key, value in more.items() if key not in SET_BY_THE_BROKER}
         if self._slot.static:

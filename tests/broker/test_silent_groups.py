@@ -11,29 +11,22 @@ from processors.core.records.model import Status
 from processors.core.records.values import VariableType
 from tests.chaos.kafka import Brokers
 from tests.support.halter_processes import Halter
+from tests.support.lost_joins import LostJoin
 from tests.support.waiting import wait_until
 
 PREFIX, PARTITIONS = "test-silent-", 1
-JOIN_GROUP = (11).to_bytes(2, "big")
-"""Where Kafka's protocol has the kind of a request: behind the four bytes of its length."""
 
 
 @pytest.mark.timeout(300)
 def test_another_consumer_joins_if_the_group_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Kafka's client waits for the answer for as long as a rebalance may take: five minutes.
     monkeypatch.setattr(session, "SILENT_SECONDS", 3.0)
-    worker, lost, runs = TaskWorker(), list[bytes](), list[str]()
+    worker, lost_join, runs = TaskWorker(), LostJoin(), list[str]()
 
     @worker.task("pack")
     def pack(task: Task) -> str:
         runs.append(task.wf_run_id)
         return "packed"
-
-    def loses(data: bytes) -> bool:
-        if data[4:6] == JOIN_GROUP and not lost:
-            lost.append(data)
-            return True
-        return False
 
     nodes = {
         "start": {"kind": "ENTRYPOINT", "next": "pack"},
@@ -46,7 +39,7 @@ def test_another_consumer_joins_if_the_group_is_silent(tmp_path: Path, monkeypat
         with halter.worker(), halter.client() as client, behind_the_proxy.client() as its_client:
             client.put_task_def("pack", {}, VariableType.STR)
             client.put_wf_spec({"name": "packing", "entrypoint": "main", "threads": {"main": {"nodes": nodes}}})
-            brokers.proxies.loses = loses
+            brokers.proxies.loses = lost_join
             with capture_logs() as said:
                 thread = threading.Thread(target=worker.run, args=(its_client,))
                 thread.start()
@@ -56,7 +49,7 @@ def test_another_consumer_joins_if_the_group_is_silent(tmp_path: Path, monkeypat
                 finally:
                     worker.stop()
                     thread.join()
-    assert lost
+    assert lost_join.happened
     assert "group_is_silent" in [it["event"] for it in said]
     assert outcome.status is Status.COMPLETED
     assert runs == ["one"]

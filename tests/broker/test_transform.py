@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, but the hints lack it
 
 from halter.topics import admin as topic_admin
+from halter.transform import member as member_module
 from halter.transform.errors import PositionGone, SlotTaken, SourceRefused
 from halter.transform.loop import Loop
 from halter.transform.member import Member
@@ -21,7 +23,9 @@ from processors.kafka.settings import Settings
 from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clients import Slot
 from processors.runtime.group.readiness import Readiness
+from tests.chaos.kafka import Brokers
 from tests.support.copying_loop import Copying
+from tests.support.lost_joins import LostJoin
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.broker
@@ -230,3 +234,15 @@ def test_a_partition_that_was_paused_when_it_went_to_another_is_read_when_it_com
 
     wait_until("records of both", all_come, 20)
     first.leave()
+
+
+@pytest.mark.timeout(300)
+def test_a_request_to_join_that_is_lost_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member_module, "REBALANCE_SECONDS", 8)
+    lost_join = LostJoin()
+    with Brokers(tmp_path / "kafka", 1) as brokers:
+        place = Place(brokers.proxied_bootstrap, "test-lost-")
+        brokers.proxies.loses = lost_join
+        with place.running() as loop:
+            wait_until("partitions", lambda: loop.figures.joined)
+    assert lost_join.happened

@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--kip848", action="store_true", help="the group protocol of KIP-848")
     parser.add_argument("--session", type=float, default=4.0, help="session time-out in s, classic protocol")
     parser.add_argument("--view", action="store_true", help="keep a view beside the workers, and compare it in the end")
+    parser.add_argument("--tracing", action="store_true", help="let workers make spans, and count them by their names")
     parser.add_argument("--store", choices=("memory", "rocksdb"), default="memory", help="rocksdb: --members static")
     parser.add_argument(
         "--upgrade-from", type=Path, default=None, help="a folder with the code of a release: workers begin as its"
@@ -79,6 +80,7 @@ def main() -> None:
         session_s=given.session,
         store=given.store,
         view=given.view and given.upgrade_from is None,
+        tracing=given.tracing,
         upgrade_from=given.upgrade_from,
         release=given.release,
     )

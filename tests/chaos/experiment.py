@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.chaos.upgrade import Upgrade, kept_for_ever
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.view import ViewUnderAttack
 from tests.support.machine import Machine
+from tests.support.otlp_receiver import OtlpReceiver
 
 PREFIX: Final = "chaos-"
 RECOVERED_SECONDS: Final = 180.0
@@ -62,6 +64,8 @@ class Options:
     """Where workers keep state. With `rocksdb` all members are static."""
     view: bool = False
     """Keep a view beside the workers, kill it with every second fault, and compare it with the log in the end."""
+    tracing: bool = False
+    """Whether workers and the view make spans, and send them to a receiver."""
     upgrade_from: Path | None = None
     """A folder with the code of a release, which the workers run at first."""
     release: str = "0.1.0"
@@ -133,7 +137,10 @@ class Experiment:
             settings = Settings.load(
                 None, {}, overrides, prefix=PREFIX, partitions=options.partitions, topics_file=topics_file
             )
-            verdict, felt = self._attack(brokers, settings, topics_file)
+            with OtlpReceiver() as receiver:
+                verdict, felt = self._attack(brokers, settings, topics_file, receiver)
+            if options.tracing:
+                self._figures["spans"] = dict(Counter(it.name for it in receiver.spans()))
         if verdict.ok:
             for data in (self._folder / "kafka").glob("broker-*/"):
                 shutil.rmtree(data, ignore_errors=True)
@@ -141,7 +148,9 @@ class Experiment:
         (self._folder / "report.json").write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
         return report
 
-    def _attack(self, brokers: Brokers, settings: Settings, topics_file: Path) -> tuple[Verdict, list[Felt]]:
+    def _attack(
+        self, brokers: Brokers, settings: Settings, topics_file: Path, receiver: OtlpReceiver
+    ) -> tuple[Verdict, list[Felt]]:
         options = self._options
         environment = {
             "HALTER_PREFIX": PREFIX,
@@ -151,6 +160,8 @@ class Experiment:
         }
         if options.store != "memory":
             environment |= {"HALTER_STORE": options.store, "HALTER_STORE_DIR": str(self._folder / "store")}
+        if options.tracing:
+            environment |= {"HALTER_TRACING": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
         upgrade, program = None, Program()
         if options.upgrade_from is not None:
             upgrade = Upgrade(options.upgrade_from.absolute(), options.release, self._folder)
