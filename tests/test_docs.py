@@ -76,3 +76,16 @@ def test_the_workflow_of_the_readme_is_the_same_in_python_and_in_yaml(tmp_path: 
     order = names["order"]
     wf_specs = [it for it in order.commands() if it.name == "order"]  # type: ignore[attr-defined]
     assert said(wf_specs) == said(in_yaml)
+
+
+def test_each_figure_of_the_first_table_of_performance_stands_in_the_section_to_which_it_leads() -> None:
+    """The table is read first and the sections are renewed, so it would be wrong soon."""
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0].lower().replace(" ", "-"): part for part in page.split("\n## ")[1:]}
+    rows = [line.split(" | ") for line in page.partition("\n## ")[0].splitlines() if "](#" in line and line[0] == "|"]
+    assert len(rows) > 10
+    for what, _, found, where in rows:
+        anchor = re.findall(r"\]\(#([\w-]+)\)", where)[0]
+        figures = re.findall(r"\d[\d.,]*\d|\d", re.sub(r"\[\w+\]\([^)]*\)", "", found))
+        assert figures, what
+        assert [it for it in figures if it not in sections[anchor]] == [], f"{what}: not in the section '{anchor}'"
