@@ -78,3 +78,10 @@ def test_a_line_of_a_log_is_an_event_in_snake_case_with_fields() -> None:
                         wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {event}")
     assert {"partition_paused", "login_refused"} <= events
     assert wrong == []
+
+
+def test_no_room_but_its_own_uses_what_is_private_to_a_client() -> None:
+    """What others need has a public function, if only one for the house."""
+    others = [it for it in (ROOT / "halter").rglob("*.py") if it.parent != ROOT / "halter" / "client"]
+    used = [it for it in others if re.search(r"\bclient\._[a-z]", it.read_text(encoding="utf-8"))]
+    assert [str(it.relative_to(ROOT)) for it in used] == []

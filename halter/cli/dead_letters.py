@@ -243,6 +243,7 @@ def _typed(text: str, before: object) -> Any:
 
 def _read(client: "Client", file: Path) -> "tuple[InputCommand | None, bytes | None]":
     """Return the record that a file has: as JSON, or as bytes."""
+    from halter.client.arguments import Arguments
     from halter.client.dead_letters import CannotRetry, values_of
     from processors.codec.records import RECORDS
     from processors.fold.inputs import INPUT_TOPICS
@@ -263,4 +264,4 @@ def _read(client: "Client", file: Path) -> "tuple[InputCommand | None, bytes | N
         raise CannotRetry(
             f"--value: {name} has no field '{unknown[0]}': it has {', '.join(it.name for it in fields(kind))}"
         )
-    return client._arguments.command(kind, **found[name]), None
+    return Arguments(client.codec).command(kind, **found[name]), None

@@ -34,7 +34,7 @@ from halter.client.connecting import Connection
 from halter.client.deliveries import Deliveries
 from halter.client.errors import ClientClosed, InvalidArgument, PartlyPosted
 from halter.client.following import Since
-from halter.client.outcomes import OUTCOME_SECONDS, Until
+from halter.client.outcomes import OUTCOME_SECONDS, Posted, Until
 from halter.client.reading import until_given_up
 from halter.client.waiting import Wait
 from halter.client.watch import Caller, Watch
@@ -63,7 +63,7 @@ def in_a_thread(
 
     @wraps(method)
     async def call(client: "AsyncClient", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return await client._in_thread(partial(method, client._client), *args, **kwargs)
+        return await asked_by(client, method, *args, **kwargs)
 
     return call
 
@@ -476,3 +476,18 @@ async def in_thread(threads: Executor, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(threads, called)
     finally:
         given_up.set()
+
+
+async def asked_by(
+    client: AsyncClient,
+    ask: Callable[Concatenate[Client, Arguments], Result],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result:
+    """Call a function with the Client of an AsyncClient, in a thread. For Halter itself: programs use methods."""
+    return await client._in_thread(partial(ask, client._client), *args, **kwargs)
+
+
+def awaited_by(client: AsyncClient, posted: Posted) -> AsyncPosted:
+    """Return what waits for the outcome of a record that the Client of an AsyncClient has posted. For Halter itself."""
+    return AsyncPosted(posted, client._waited_for)

@@ -7,8 +7,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
-from halter.client.async_client import AsyncClient
+from halter.client.async_client import AsyncClient, asked_by, awaited_by
 from halter.client.async_posted import AsyncPosted
+from halter.client.client import Client
 from halter.client.dead_letters import (
     CannotRetry,
     Retried,
@@ -82,11 +83,11 @@ class KafkaSender:
         """
         await self.client.reach(REACH_S)
         if not self._is_same:
-            self._is_same = await self.client._in_thread(self._same_installation)
+            self._is_same = await asked_by(self.client, self._same_installation)
 
-    def _same_installation(self) -> bool:
+    def _same_installation(self, client: Client) -> bool:
         """Return True if the view is of this installation, False if there is no view now. Raises OtherSource."""
-        source = source_of(self.client._client)
+        source = source_of(client)
         try:
             with self._reading() as connection:
                 expect_same_installation(connection, "of the console", source)
@@ -97,10 +98,10 @@ class KafkaSender:
     async def send(self, command: ConsoleCommand, timeout_s: float) -> Sent:
         """Send a command, and wait so long for what becomes of it. Raises what the client raises for its arguments."""
         if isinstance(command, RetryDeadLetter):
-            retried, told = await self.client._in_thread(self._retried, command)
+            retried, told = await asked_by(self.client, _retried, command)
             if told is None:
                 return Sent(retried.topic, retried.partition, retried.offset, [])
-            posted = AsyncPosted(told, self.client._waited_for)
+            posted = awaited_by(self.client, told)
         else:
             posted = await self._posted(command)
         problem: Problem | None = None
@@ -109,17 +110,6 @@ class KafkaSender:
         except (CommandRejected, CommandSkipped, DeadLettered, NoOutcome) as found:
             problem = found
         return Sent(posted.topic, posted.partition, posted.offset, posted.entries, problem)
-
-    def _retried(self, asked: RetryDeadLetter) -> tuple[Retried, Posted | None]:
-        """Retry a dead letter. Raises NoDeadLetter, CannotRetry and RetriedBefore."""
-        client, command = self.client._client, None
-        letter = read_dead_letter(client, asked.partition, asked.offset)
-        if asked.corrections:
-            before = command_of(client, letter)
-            if before is None:
-                raise CannotRetry(f"the bytes of dead letter {letter.name} are no record that has fields to correct")
-            command = corrected(before, asked.corrections)
-        return retry_and_tell(client, letter, command, operator=asked.operator, reason=asked.reason)
 
     async def _posted(self, command: Command | QuarantineWfRun | ReleaseWfRun) -> AsyncPosted:
         client = self.client
@@ -142,3 +132,15 @@ class KafkaSender:
     async def close(self) -> None:
         """Let go of Kafka."""
         await self.client.close()
+
+
+def _retried(client: Client, asked: RetryDeadLetter) -> tuple[Retried, Posted | None]:
+    """Retry a dead letter. Raises NoDeadLetter, CannotRetry and RetriedBefore."""
+    command = None
+    letter = read_dead_letter(client, asked.partition, asked.offset)
+    if asked.corrections:
+        before = command_of(client, letter)
+        if before is None:
+            raise CannotRetry(f"the bytes of dead letter {letter.name} are no record that has fields to correct")
+        command = corrected(before, asked.corrections)
+    return retry_and_tell(client, letter, command, operator=asked.operator, reason=asked.reason)
