@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 from weakref import WeakKeyDictionary
 
-from halter.task_worker.shapes import NoShape, Shape, Unfit, hints_of, shape_of, value_of
+from halter.task_worker.shapes import ANY_VALUE, NoShape, Shape, Unfit, hints_of, shape_of, value_of
 from halter.task_worker.task import Task, WorkerNotStarted
 from processors.core.records.commands import PutTaskDef
 from processors.core.records.events import Definition
@@ -19,6 +19,7 @@ from processors.core.records.names import NAME_LENGTH_MAX, is_name
 from processors.core.records.values import VariableType
 from processors.core.wf_spec.near_names import NearNames
 
+FOR_THE_ATTEMPT: Final = "; annotate it with Task if it is for the attempt"
 NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -84,7 +85,8 @@ def typed(task_def: str, function: Callable[..., Any]) -> Handler:
             if parameter.name in task.input:
                 filled[parameter.name] = parameter.shape.read(task.input[parameter.name], parameter.name)
             elif parameter.is_required:
-                raise Unfit(f"{parameter.name}: expected {parameter.shape.name}, found no such input")
+                hint = FOR_THE_ATTEMPT if parameter.shape.name == ANY_VALUE else ""
+                raise Unfit(f"{parameter.name}: expected {parameter.shape.name}, found no such input{hint}")
         if rest is not None:
             filled |= {name: rest.read(value, name) for name, value in task.input.items() if name not in filled}
         return filled
@@ -156,7 +158,7 @@ def _input_mismatches(definition: Definition, parameters: list[Parameter], *, ta
             yield f"parameter {parameter.name!r}: expected a default, as the input is optional, found none"
         elif parameter.name not in declared and parameter.is_required:
             inputs = ", ".join(declared) or "none"
-            hint = near.meant(parameter.name, declared) or "; annotate it with Task if it is for the attempt"
+            hint = near.meant(parameter.name, declared) or FOR_THE_ATTEMPT
             yield (
                 f"parameter {parameter.name!r}: expected an input of the TaskDef ({inputs}), found none of that name"
                 f"{hint}"

@@ -36,6 +36,7 @@ from processors.kafka.trace_context import NO_CONTEXT, context_of
 
 POLL_SECONDS: Final = 0.1
 BATCH: Final = 500
+GIVEN_UP_LISTED_MAX: Final = 10
 """Requests that are taken before commits are looked at."""
 ROOM_SECONDS: Final = 0.02
 """Time to wait for room before partitions are paused."""
@@ -343,7 +344,14 @@ class Session:
             self._keep_books()
         left = len(self._work.unfinished())
         if left:
-            self._log.warning("attempts_given_up", running=left, grace_s=self._grace_s)
+            records = self._work.unfinished_records(GIVEN_UP_LISTED_MAX)
+            self._log.warning(
+                "attempts_given_up",
+                running=left,
+                grace_s=self._grace_s,
+                records=records,
+                then="they run again elsewhere",
+            )
         self._commit()
         return left
 

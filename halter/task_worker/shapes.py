@@ -70,7 +70,7 @@ def _shape(annotation: Any, around: tuple[Any, ...]) -> Shape:
     """`around`: the classes of whose fields this is one. A class that contains itself is not followed for ever."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any or annotation is object or getattr(annotation, "__forward_arg__", annotation) == Value:
-        return Shape("any value", ALL, lambda value, _: value)
+        return Shape(ANY_VALUE, ALL, lambda value, _: value)
     if annotation is None or annotation is types.NoneType:
         return Shape("None", frozenset(), _reader("None", lambda value: value is None))
     if origin is Annotated:
@@ -88,6 +88,7 @@ def _shape(annotation: Any, around: tuple[Any, ...]) -> Shape:
     raise NoShape(f"expected {EXPECTED}, found {name_of(annotation)}")
 
 
+ANY_VALUE: Final = "any value"
 LISTS: Final = (list, Sequence, tuple)
 MAPPINGS: Final = (dict, Mapping)
 EXPECTED: Final = (

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from halter.task_worker.offsets import Offsets, finished_by
@@ -252,6 +253,12 @@ class Work:
         """Return the partition of each attempt that was started and is not finished."""
         with self._changed:
             return [it.id for it in self._partitions.values() for _ in it.unfinished]
+
+    def unfinished_records(self, most: int) -> list[str]:
+        """Return the requests of such attempts, the oldest of each partition first, as `topic[partition]@offset`."""
+        with self._changed:
+            places = ((it.id, offset) for it in self._partitions.values() for offset in sorted(it.unfinished))
+            return [f"{topic}[{partition}]@{offset}" for (topic, partition), offset in islice(places, most)]
 
     @property
     def finished(self) -> int:

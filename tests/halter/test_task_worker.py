@@ -381,7 +381,10 @@ def test_what_still_runs_after_the_grace_is_not_committed(monkeypatch: pytest.Mo
                 cancelled.set()
                 raise
 
-    world.run(monkeypatch, handle_async if is_async else handle)
+    with capture_logs() as logs:
+        world.run(monkeypatch, handle_async if is_async else handle)
+    [given_up] = [it["records"] for it in logs if it["event"] == "attempts_given_up"]
+    assert "task-requests[0]@2" in given_up
     let_go.set()
     assert not world.drained
     assert world.committed_offsets() == {0: 2}

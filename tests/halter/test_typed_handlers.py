@@ -141,8 +141,10 @@ def test_a_handler_gets_the_attempt_where_it_asks_for_it() -> None:
 
     assert called(handler, cents=5, note="x") == [5, "EUR", {"note": "x"}]
     assert called(handler, cents=5, currency="CHF") == [5, "CHF", {}]
-    with pytest.raises(Unfit, match="cents: expected int, found no such input"):
+    with pytest.raises(Unfit, match=r"cents: expected int, found no such input$"):
         called(handler)
+    with pytest.raises(Unfit, match=r"task: .*, found no such input; annotate it with Task if it is for the attempt"):
+        called(lambda task: task)
 
 
 def test_a_handler_that_a_test_calls_without_an_attempt_gets_it_from_the_task_worker() -> None:
