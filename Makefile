@@ -81,7 +81,7 @@ search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors
 
 fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 per property)
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
-		tests/fold/test_hostile.py --timeout 0 $(ARGS)
+		tests/core/test_fork.py tests/core/test_migrations.py tests/fold/test_hostile.py --timeout 0 $(ARGS)
 	@HALTER_DEAREST=1 $(BIN)/python -m pytest tests/fold/test_dearest_records.py --timeout 0 $(ARGS)
 
 histories: $(DEV) ## Run every scenario on a real Kafka, and make it of its history again: minutes

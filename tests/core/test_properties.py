@@ -18,19 +18,23 @@ from processors.core.rules.context import Context, Limits
 from processors.core.rules.engine import handle, new_run
 from tests.support import random_specs, small_specs
 from tests.support.checked_engine import CheckedEngine
-from tests.support.compiled_core import replaces_a_rule
+from tests.support.compiled_core import IS_COMPILED, replaces_a_rule
 from tests.support.looking_everywhere import looking_everywhere
 from tests.support.random_commands import RUN_ID, Producers
 from tests.support.reached import reached
 
 START_MS = 1_767_225_600_000
-EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "60"))
+ASKED = os.environ.get("HALTER_EXAMPLES")
+EXAMPLES = int(ASKED or "60")
 STEPS_MS = (0, 0, 0, 1, 1_000, 10_000, -5_000)
 """What may lie between two records; their time may run backwards, the WfRun's does not."""
 
 FEW_THREADS = Limits(live_threads=40)
 """Handlers of handlers soon come to the cap; with a lower one that takes less time."""
-thorough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough_in_python = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For a test that the compiled core cannot be tested with."""
+thorough = settings(thorough_in_python, max_examples=EXAMPLES if IS_COMPILED or ASKED else EXAMPLES // 3)
+"""`make test` has all examples with the compiled core, and a third as many again with the slower one in Python."""
 small = st.sampled_from(small_specs.NAMES).map(small_specs.document_of)
 COMMANDS_MAX = 80
 number = st.integers(0, 20_000)
@@ -116,7 +120,7 @@ def test_what_is_restored_at_any_cut_goes_on_as_if_nothing_had_been_lost(
 
 
 @replaces_a_rule
-@thorough
+@thorough_in_python
 @given(document=small | random_specs.documents(), numbers=numbers)
 def test_the_index_leads_to_all_that_looking_at_everything_would_find(
     document: dict[str, Any], numbers: list[int]
