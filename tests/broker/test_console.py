@@ -1,5 +1,6 @@
 """The console on a real Kafka with a real worker: histories are read from it, and commands go to it."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,19 @@ import pytest
 
 from halter.client import Client
 from processors.core.records.commands import ExternalEvent
+from processors.kafka.partitioner import partition_of
 from tests.support.buried import buried
 from tests.support.consoles import OPERATOR, SETTINGS, served
-from tests.support.halter_processes import Halter, halter_with_the_cart
+from tests.support.halter_processes import ROOT, Halter, halter_with_the_cart
 from tests.support.views import filled
+from tests.support.waiting import wait_until
 
 WHO = "operator by token"
+BAD, PARTITIONS, CARD = "bad-1", 3, {"customer": "Ann", "card": "1"}
+PARTITION = partition_of(BAD.encode(), PARTITIONS)
+NEIGHBOUR = next(
+    it for it in (f"good-{number}" for number in range(40)) if partition_of(it.encode(), PARTITIONS) == PARTITION
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +127,49 @@ def test_the_workers_and_their_partitions_are_named(operator: httpx.Client) -> N
     assert set(told["owners"]) == {"0", "1", "2"}
     folding = operator.get("/api/folding").json()
     assert (folding["is_unmanned"], folding["standing"]) == (False, [])
+
+
+def test_a_paused_partition_is_told_on_every_page_and_goes_on_after_a_quarantine_from_its_page(
+    bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has a bug: it breaks on every WfRun whose id begins with `bad`."""
+    monkeypatch.setattr("halter.doctor.standing.SLOW_MS", 500)
+    monkeypatch.setattr("halter.console.standing.FRESH_S", 0)
+    bug = {"HALTER_TEST_BREAKS": "rule"}
+    halter = Halter(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", tmp_path, PARTITIONS, bug)
+    view = str(tmp_path / "view.db")
+    settings = replace(SETTINGS, kafka=halter.settings, view_url=view, operator_token=OPERATOR, allow_actions=True)
+    with halter.process("breaking", "-m", "tests.support.breaking_worker", "--slot", "one"), halter.client() as client:
+        client.register(ROOT / "examples" / "cart" / "cart.yaml")
+        client.run("cart", CARD, wf_run_id=NEIGHBOUR, wait=True)
+        client.run("cart", CARD, wf_run_id=BAD)
+        wait_until("the pause", lambda: "partition_paused" in (tmp_path / "breaking.log").read_text())
+        assert halter.command("view", "--url", view, "--once").returncode == 0
+        with served(settings) as console:
+            operator = console.logged_in()
+            wait_until("that it stands", lambda: operator.get("/api/folding").json()["standing"])
+            (found,) = operator.get("/api/folding").json()["standing"]
+            assert (found["partition"], found["topic"], found["key"]) == (PARTITION, "wf-commands", BAD)
+            assert found["owner"] is not None
+            page = operator.get("/partitions").text
+            assert f"wf-commands[{PARTITION}]@{found['offset']}" in page
+            assert f"halter skip wf-commands {PARTITION} {found['offset']}" in page
+            assert f'href="/wf-runs/{BAD}/act/quarantine"' in page, "the way out"
+            first = operator.get("/").text
+            assert "partition stands still" in first
+            assert "Its WfRuns wait" in first
+            doctor = halter.command("doctor", "--json")
+            assert f"halter quarantine {BAD}" in doctor.stdout
+            waits = client.post(NEIGHBOUR, "page-seen", "/mugs")
+            answer = operator.post(
+                "/api/actions/quarantine",
+                json={"fields": {"wf_run_id": BAD, "reason": "a rule broke"}},
+                headers={"Authorization": f"Bearer {OPERATOR}"},
+            )
+            assert (answer.status_code, answer.json()["outcome"]) == (200, "done"), answer.text
+            waits.outcome()
+            wait_until("that it goes on", lambda: not operator.get("/api/folding").json()["standing"])
+            assert halter.command("view", "--url", view, "--once").returncode == 0
+            page = operator.get("/partitions").text
+            assert "stands still" not in page
+            assert f'href="/wf-runs/{BAD}/act/release"' in page, "the next way out"

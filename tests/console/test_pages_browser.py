@@ -273,6 +273,13 @@ def test_a_phone_shows_all_places_and_a_status_stays_in_its_tile(opened: Any) ->
         assert tile.evaluate("it => it.scrollWidth - it.clientWidth") == 0
 
 
+def test_the_events_of_a_record_fit_a_phone(opened: Any) -> None:
+    page = opened("/wf-runs/order-killed/events/4", viewport={"width": 390, "height": 844})
+    events = page.get_by_role("group", name="events came of it")
+    expect(events).to_contain_text("TaskAttemptEnded")
+    assert events.evaluate("it => it.scrollWidth - it.clientWidth") == 0
+
+
 def test_a_page_prints_what_it_shows_and_no_more(opened: Any) -> None:
     page = opened("/wf-runs")
     page.emulate_media(media="print")

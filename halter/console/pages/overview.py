@@ -138,7 +138,7 @@ def _standing(folding: FoldingAnswer | None) -> Iterator[Problem]:
             "bad",
             Count(len(standing), is_exact=True),
             f"{'partition stands' if len(standing) == 1 else 'partitions stand'} still",
-            "Their WfRuns wait: a rule broke, or a worker restores.",
+            f"{'Its' if len(standing) == 1 else 'Their'} WfRuns wait: a rule broke, or a worker restores.",
             min(it["since_ms"] for it in standing),
             "/partitions#standing",
         )
