@@ -51,8 +51,12 @@ if TYPE_CHECKING:
     from processors.kafka.tracing import Tracing
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
+FIRST_LOOK_SECONDS: Final = 0.5
+"""How long `reach` waits before it looks whether Kafka refused. To take the first errors, and to log them, may take a
+while: that is over before the time is, so that it does not come on top of it.
+"""
 LOOK_SECONDS: Final = 3.0
-"""How long `reach` waits for an answer before it looks whether Kafka refused. Doubles each time, for slow networks."""
+"""How long it waits then. Doubles each time, for slow networks."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ class Settings:
         Raises KafkaSilent if it does not answer within these seconds, KafkaUnavailable as soon as it refuses us.
         """
         deadline = time.monotonic() + seconds if deadline is None else deadline
-        look = LOOK_SECONDS
+        look, next_look = FIRST_LOOK_SECONDS, LOOK_SECONDS
         while True:
             try:
                 client.list_topics(topic, timeout=max(0.001, min(look, deadline - time.monotonic())))
@@ -229,7 +233,7 @@ class Settings:
                         f"Kafka at {self._where} has not answered within {seconds:g} s: {reason}",
                         on_this_machine=all(map(_is_loopback, self.bootstrap.split(","))),
                     ) from exception
-            look *= 2
+            look, next_look = next_look, 2 * next_look
 
     @property
     def _where(self) -> str:

@@ -1,7 +1,9 @@
 """Rules of the client configuration: precedence, properties that nobody may change, secrets that are never printed."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -10,7 +12,7 @@ from structlog.testing import capture_logs
 
 from halter.client import Client
 from processors.kafka.client_errors import ClientErrors, ClientLog
-from processors.kafka.errors import KafkaUnavailable, SettingsError
+from processors.kafka.errors import KafkaSilent, KafkaUnavailable, SettingsError
 from processors.kafka.settings import Settings
 from processors.worker.app import expect_topics
 
@@ -225,6 +227,40 @@ def test_a_wrong_password_is_told_even_where_the_call_only_timed_out():
     error = settings.explain(KafkaException(KafkaError(KafkaError._TIMED_OUT)), "looking")
     assert "Kafka refused the credentials" in str(error)
     assert "Kafka refused the credentials" in logs[0]["reason"]
+
+
+class Away:
+    """A client that gets no answer, and a clock. To hear of the first errors takes a second; `says` is called then."""
+
+    def __init__(self, says: Callable[[], None]) -> None:
+        self.now, self.looks, self._says = 0.0, list[float](), says
+
+    def list_topics(self, _: str, timeout: float) -> None:
+        self.looks.append(timeout)
+        self.now += timeout
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    def poll(self, _: float) -> None:
+        if len(self.looks) == 1:
+            self.now += 1.0
+            self._says()
+
+
+def test_to_hear_of_the_first_errors_takes_none_of_the_time_after_the_wait(monkeypatch: pytest.MonkeyPatch):
+    away = Away(lambda: None)
+    monkeypatch.setattr("processors.kafka.settings.time", SimpleNamespace(monotonic=lambda: away.now))
+    with pytest.raises(KafkaSilent, match=r"has not answered within 2.5 s"):
+        load().reach(away, "wf-events", 2.5)  # type: ignore[arg-type]
+    assert (away.looks, away.now) == ([0.5, 1.0], 2.5)
+
+
+def test_who_is_refused_hears_it_after_the_first_look(monkeypatch: pytest.MonkeyPatch):
+    settings = load()
+    away = Away(lambda: settings.errors(KafkaError(KafkaError._AUTHENTICATION, "invalid credentials")))
+    monkeypatch.setattr("processors.kafka.settings.time", SimpleNamespace(monotonic=lambda: away.now))
+    with capture_logs(), pytest.raises(KafkaUnavailable, match="Kafka refused the credentials"):
+        settings.reach(away, "wf-events", 60)  # type: ignore[arg-type]
+    assert away.looks == [0.5]
 
 
 def test_an_error_that_repeats_is_logged_once_a_minute():
