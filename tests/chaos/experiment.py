@@ -65,7 +65,7 @@ class Options:
     view: bool = False
     """Keep a view beside the workers, kill it with every second fault, and compare it with the log in the end."""
     tracing: bool = False
-    """Whether workers and the view make spans, and send them to a receiver."""
+    """Whether each record of the load begins a trace, and workers send their spans to a receiver."""
     upgrade_from: Path | None = None
     """A folder with the code of a release, which the workers run at first."""
     release: str = "0.1.0"
@@ -177,7 +177,10 @@ class Experiment:
         if upgrade is not None:
             scene.upgrades = upgrade.steps(fleet, settings, brokers.admin)
         watcher = Watcher(brokers.bootstrap, PREFIX, options.partitions, recoveries.on_outcome)
-        load, pulse = Load(settings, options.seed, options.rate), Pulse(settings, options.partitions, recoveries)
+        load, pulse = (
+            Load(settings, options.seed, options.rate, tracing=options.tracing),
+            Pulse(settings, options.partitions, recoveries),
+        )
         reporter = Reporter(settings)
         try:
             for _ in range(options.workers):

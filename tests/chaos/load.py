@@ -4,6 +4,7 @@ A producer that fails is made anew, and sends everything again of which it does 
 producers would. Records that Kafka acknowledged are noted, so that one lost by Kafka is not blamed on a worker.
 """
 
+import os
 import queue
 import threading
 import time
@@ -24,11 +25,12 @@ END_SECONDS: Final = 180.0
 class Sender:
     """One way of producing, in a thread of its own with a queue of steps."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, tracing: bool) -> None:
+        """`tracing`: each record begins a trace, by its header."""
         self.steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self.acknowledged: set[RecordAddress] = set()
         self.failures = 0
-        self._settings, self._prefix, self._name = settings, settings.prefix, name
+        self._settings, self._prefix, self._name, self._tracing = settings, settings.prefix, name, tracing
         self._thread = threading.Thread(target=self._run, name=f"load-{name}", daemon=True)
         self._thread.start()
 
@@ -53,6 +55,8 @@ class Sender:
     def _produce(self, producer: Producer, postings: Iterable[Posting], on_delivery: Any) -> None:
         for posting in postings:
             more: dict[str, Any] = {} if posting.partition < 0 else {"partition": posting.partition}
+            if self._tracing:
+                more["headers"] = {"traceparent": f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"}
             producer.produce(self._prefix + posting.topic, posting.value, posting.key, on_delivery=on_delivery, **more)
 
     def _address(self, message: Message) -> RecordAddress:
@@ -63,11 +67,11 @@ class Sender:
 class Plain(Sender):
     """A sender that sends each step once, or a second time after the first."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, tracing: bool) -> None:
         self._producer = self._new(settings)
         self._open: dict[int, Posting] = {}
         self._number = 0
-        super().__init__(settings, name)
+        super().__init__(settings, name, tracing=tracing)
 
     @staticmethod
     def _new(settings: Settings) -> Producer:
@@ -104,9 +108,9 @@ class Plain(Sender):
 class Transactional(Sender):
     """A sender that sends each step as a transaction."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, tracing: bool) -> None:
         self._producer: Producer | None = None
-        super().__init__(settings, name)
+        super().__init__(settings, name, tracing=tracing)
 
     def send(self, step: Step) -> None:
         until = time.monotonic() + END_SECONDS
@@ -150,17 +154,20 @@ class Transactional(Sender):
 class Load:
     """Posts steps at a rate until it is stopped."""
 
-    def __init__(self, settings: Settings, seed: int, rate: float) -> None:
-        """`rate` is the steps per second."""
+    def __init__(self, settings: Settings, seed: int, rate: float, *, tracing: bool = False) -> None:
+        """`rate` is the steps per second. `tracing`: each record begins a trace."""
         self.steps = self.aborted = 0
-        self._script, self._rate, self._settings = Script(seed), rate, settings
+        self._script, self._rate, self._settings, self._tracing = Script(seed), rate, settings, tracing
         self._over = threading.Event()
         self._senders: dict[Way, Sender] = {}
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        self._senders = {way: (Transactional if way is Way.TRANSACTION else Plain)(self._settings, way) for way in Way}
+        self._senders = {
+            way: (Transactional if way is Way.TRANSACTION else Plain)(self._settings, way, tracing=self._tracing)
+            for way in Way
+        }
         self._thread.start()
 
     def _run(self) -> None:
