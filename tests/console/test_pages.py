@@ -11,11 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from halter.console.pages.marks import marks_of
+from halter.console.pages.specs_of import spec_of
 from halter.console.pages.wf_run import way_of
 from halter.console.settings import ConsoleSettings
 from halter.doctor.standing import Folding, Waiting
 from halter.history.logged import Logged
 from halter.scenarios.memory import MemoryEngine
+from halter.show.drawing import drawings
 from halter.timeline import recording
 from halter.view import tables, totals
 from processors.core.records.commands import RunWf
@@ -281,6 +284,31 @@ def test_a_diagram_counts_the_threads_at_each_node(it: Shop) -> None:
     page = read(it.console.client(), "/wf-specs/cart")
     assert "1 thread HALTED at wait" in said(page)
     assert re.search(r"\d+ threads? RUNNING at choose", said(page))
+
+
+def test_threads_with_error_are_not_called_live(it: Shop) -> None:
+    page = said(read(it.console.client(), "/wf-specs/order"))
+    assert re.search(r"\d live threads and 1 thread with ERROR now: .* red for ERROR\.", page)
+
+
+def test_a_diagram_is_as_wide_as_all_that_stands_at_its_nodes(it: Shop) -> None:
+    with it.writing() as connection:
+        spec, _ = spec_of(connection, "cart", None)
+    assert spec is not None
+    drawing = drawings(spec)[0]
+    node = max(drawing.nodes, key=lambda it: it.x + it.width)
+    assert marks_of(drawing, {}, {}, {}).width == drawing.width
+    counted = marks_of(drawing, {node.name: {"HALTED": 1_000, "RUNNING": 33}}, {}, {})
+    assert [(it.words, it.title) for it in counted.pills[node.name]] == [
+        ("1,000", f"1,000 threads HALTED at {node.name}"),
+        ("33", f"33 threads RUNNING at {node.name}"),
+    ]
+    first, last = counted.pills[node.name]
+    assert first.x + first.width < last.x
+    assert last.x + last.width <= counted.width
+    assert marks_of(drawing, {}, {}, {node.name: 1_000}).width > drawing.width
+    (named,) = marks_of(drawing, {}, {node.name: [1, 2, 3, 4]}, {}).pills[node.name]
+    assert (named.words, named.title) == ("#1 2 3", f"threads 1, 2, 3, 4 are at {node.name}")
 
 
 def test_what_became_of_external_events_is_told(it: Shop) -> None:

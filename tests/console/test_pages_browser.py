@@ -280,6 +280,15 @@ def test_the_events_of_a_record_fit_a_phone(opened: Any) -> None:
     assert events.evaluate("it => it.scrollWidth - it.clientWidth") == 0
 
 
+def test_each_status_has_a_colour_of_its_own_in_a_diagram(opened: Any) -> None:
+    page = opened("/wf-specs/order")
+    fills = {
+        status: page.locator(f"rect.here.{status}").first.evaluate("it => getComputedStyle(it).fill")
+        for status in ("RUNNING", "HALTING", "HALTED", "ERROR")
+    }
+    assert len(set(fills.values())) == len(fills), fills
+
+
 def test_a_page_prints_what_it_shows_and_no_more(opened: Any) -> None:
     page = opened("/wf-runs")
     page.emulate_media(media="print")

@@ -7,6 +7,7 @@
     wf_runs             the list of WfRuns, and where a search leads
     wf_run              one WfRun: its timeline, its threads, the way it went, its ExternalEvents, one event
     specs_of            reads a WfSpec from the view
+    marks               what stands at the nodes of a diagram: threads and visits
     wf_specs            WfSpecs as diagrams, with how many WfRuns stand at each node
     external_events     ExternalEvents, and what became of them
     dead_letters        dead letters, one and many

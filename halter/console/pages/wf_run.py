@@ -16,9 +16,10 @@ from starlette.routing import Route
 
 from halter.console.pages.formats import Formats
 from halter.console.pages.frame import may_act, page, reading
+from halter.console.pages.marks import Marks, marks_of
 from halter.console.pages.specs_of import spec_of
 from halter.console.problems import NotThere, problem_of
-from halter.show.drawing import drawings
+from halter.show.drawing import Drawing, drawings
 from halter.show.times import iso
 from halter.view import one_wf_run
 from halter.view.paging import Count
@@ -130,6 +131,7 @@ def diagram(request: Request) -> Response:
     context = {
         "f": f,
         "drawings": drawn,
+        "marks": {it.name: _marks(it, went.get(it.name)) for it in drawn},
         "went": went,
         "problem": problem,
         "why_not": why_not,
@@ -187,6 +189,10 @@ def way_of(data: Mapping[str, Any]) -> dict[str, Went]:
                 now.setdefault(node[number], []).append(number)
         found[spec] = Went(of_spec, steps.get(spec, {}), now, numbers)
     return found
+
+
+def _marks(drawing: Drawing, way: Went | None) -> Marks:
+    return marks_of(drawing, {}, way.now if way else {}, way.visits if way else {})
 
 
 def _page(request: Request, tab: str, context: Mapping[str, Any], *, from_thread: int | None = None) -> Response:

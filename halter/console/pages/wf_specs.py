@@ -1,5 +1,6 @@
 """WfSpecs: the list, and one as diagrams with how many threads stand at each node now."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.routing import Route
 
 from halter.console.pages.formats import Formats
 from halter.console.pages.frame import page, reading
+from halter.console.pages.marks import marks_of
 from halter.console.pages.overview import NONE, counts_of
 from halter.console.pages.specs_of import spec_of
 from halter.console.problems import NotThere
@@ -45,16 +47,21 @@ def wf_spec(request: Request) -> Response:
         nodes = node_counts.nodes_of(connection, name, version)
         newest = node_counts.newest_of(connection, name, version)
     statuses = counts_of({it: Count(number, is_exact=True) for it, number in newest.by_status.items()})
+    drawn = drawings(spec) if spec is not None else []
+    counts = {(it.thread_spec, it.node): it.by_status for it in nodes}
+    failed = sum(it.get("ERROR", 0) for it in counts.values())
     context: dict[str, Any] = {
         "f": Formats(),
         "name": name,
         "version": version,
         "versions": versions,
-        "drawings": drawings(spec) if spec is not None else [],
+        "drawings": drawn,
+        "marks": {it.name: marks_of(it, _of_spec(counts, it.name), {}, {}) for it in drawn},
         "why_not": why_not,
-        "counts": {(it.thread_spec, it.node): it.by_status for it in nodes},
+        "counts": counts,
         "went": {},
-        "standing": sum(it.count.number for it in nodes),
+        "standing": sum(it.count.number for it in nodes) - failed,
+        "failed": failed,
         "is_exact": all(it.count.is_exact for it in nodes),
         "statuses": statuses,
         "total": sum(newest.by_status.values()),
@@ -62,3 +69,7 @@ def wf_spec(request: Request) -> Response:
         "document": versions[0]["document"] if version is None else None,
     }
     return page(request, "wf_spec.html", context, here="/wf-specs")
+
+
+def _of_spec(counts: Mapping[tuple[str, str], Mapping[str, int]], thread_spec: str) -> dict[str, Mapping[str, int]]:
+    return {node: by_status for (of, node), by_status in counts.items() if of == thread_spec}
