@@ -505,7 +505,7 @@ class Readings:
 
 def no_such(wf_run_id: str) -> NoSuchWfRun:
     """Return the error that says that nothing is known of an id."""
-    return NoSuchWfRun(f"there is no event of a WfRun '{wf_run_id}' on the log; check the id, and --prefix", wf_run_id)
+    return NoSuchWfRun(f"there is no WfRun '{wf_run_id[:200]}': the log has no event of it; check the id", wf_run_id)
 
 
 def _expect_masked(connection: Connection, view: View) -> None:

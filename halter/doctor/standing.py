@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from confluent_kafka import Message
+
 from halter.doctor.cluster import Cluster, Group, Place, Refused
 
 SLOW_MS: Final = 5_000
@@ -30,7 +32,7 @@ class Folding:
     """What waits to be folded, and whether it moves."""
 
     behind: Mapping[Place, int]
-    """How many offsets each input is behind. Marks of transactions count."""
+    """How many offsets each input is behind, 0 where no record waits. Marks of transactions between records count."""
     waiting: Sequence[Waiting] = ()
     """The first record of each input that waits."""
     standing: Mapping[int, Waiting] = field(default_factory=dict)
@@ -56,7 +58,10 @@ def look(
 
     `folded` has the next offset to fold of each input, as it was before; the others are those of `offsets_behind`.
     """
-    waiting = _waiting(cluster, {place: starts[place] for place, by in behind.items() if by})
+    read = cluster.read({place: starts[place] for place, by in behind.items() if by}, most=1)
+    waiting = _waiting(cluster, read)
+    # Where there are only marks of transactions, nothing waits. A place that has not answered is not in `read`.
+    behind = {place: 0 if read.get(place) == [] else by for place, by in behind.items()}
     now_ms = time.time() * 1_000
     late = sorted((it for it in waiting if now_ms - it.since_ms > SLOW_MS), key=lambda it: it.since_ms)
     if not late:
@@ -105,9 +110,9 @@ def offsets_behind(
     return {place: max(0, ends[place] - starts[place]) for place in ends}, starts
 
 
-def _waiting(cluster: Cluster, starts: Mapping[Place, int]) -> list[Waiting]:
-    """Return the first record of each input that waits: where there are only marks of transactions, there is none."""
-    read, prefix = cluster.read(starts, most=1), cluster.topics.prefix
+def _waiting(cluster: Cluster, read: Mapping[Place, Sequence[Message]]) -> list[Waiting]:
+    """Return the first record of each input that waits."""
+    prefix = cluster.topics.prefix
     return [
         Waiting(
             place,

@@ -1,5 +1,6 @@
 """Lists of ExternalEvents, the newest first, and what became of each. Knows the tables. Does not write."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +62,13 @@ def external_events(
     others: list[Rest] = [(it.key, value) for it, value in rest]
     rows, more = walked_page(connection, query.where(column == wanted), others, names, limit)
     return Page([_external_event_line(it) for it in rows], more)
+
+
+def statuses_of(connection: Connection, wf_run_ids: Iterable[str]) -> dict[str, str]:
+    """Return the status of each of these WfRuns. One that never started has none."""
+    c = t.wf_runs.c
+    query = select(c.wf_run_id, c.status).where(c.wf_run_id.in_(set(wf_run_ids)), c.status.is_not(None))
+    return {it.wf_run_id: it.status for it in connection.execute(query)}
 
 
 def _external_event_line(row: RowMapping) -> ExternalEventLine:

@@ -86,6 +86,11 @@ def tasks_of(connection: Connection, wf_run_id: str, limit: int = ROWS_MAX) -> S
     return connection.execute(query.limit(limit)).mappings().all()
 
 
+def tasks_count(connection: Connection, wf_run_id: str) -> Count:
+    """How many task attempts of a WfRun there are, up to a bound."""
+    return count_up_to(connection, select(t.tasks.c.attempt).where(t.tasks.c.wf_run_id == wf_run_id), ALL_MAX)
+
+
 def _as_tree(rows: Sequence[RowMapping]) -> list[RowMapping]:
     """Order threads so that each follows the one above it. One whose parent is not there stands at the top."""
     known = {it["thread"] for it in rows}

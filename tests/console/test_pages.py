@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from halter.console.pages.formats import Formats
 from halter.console.pages.marks import marks_of
 from halter.console.pages.specs_of import spec_of
 from halter.console.pages.wf_run import way_of
@@ -21,11 +22,11 @@ from halter.scenarios.memory import MemoryEngine
 from halter.show.drawing import drawings
 from halter.timeline import recording
 from halter.view import tables, totals
-from processors.core.records.commands import RunWf
+from processors.core.records.commands import ExternalEvent, RunWf
 from processors.core.rules.context import Context, Limits
 from tests.support import views
 from tests.support.console_pages import Shop, shop
-from tests.support.consoles import SETTINGS, served
+from tests.support.consoles import OPERATOR, SETTINGS, EngineSender, served
 from tests.support.timelines import definitions_of
 
 PAYLOAD = "<img src=x onerror=alert(1)>'\"`&lt;\u202e</script><script>alert(2)</script>"
@@ -315,7 +316,61 @@ def test_what_became_of_external_events_is_told(it: Shop) -> None:
     client = it.console.client()
     assert "interrupts #0 ; handler #1" in said(read(client, "/wf-runs/order-killed/inputs"))
     early = said(read(client, "/external-events?status=UNCLAIMED"))
-    assert "address-changed a2 cart-early UNCLAIMED nobody has taken it yet" in early
+    assert "a2 cart-early UNCLAIMED kept for the WfRun that starts with this id: there is none yet" in early
+
+
+def test_an_external_event_that_nobody_takes_any_more_says_so(it: Shop) -> None:
+    client = it.console.client()
+    for wf_run_id in ("order-done", "order-killed", "order-failed"):
+        it.engine.put(ExternalEvent(wf_run_id, "order-killed", f"late-{wf_run_id}"))
+    it.catch_up()
+    listed = said(read(client, "/external-events?status=UNCLAIMED"))
+    assert "order-done UNCLAIMED nobody takes it any more: its WfRun is COMPLETED" in listed
+    assert "order-killed UNCLAIMED nobody takes it any more: its WfRun is EXCEPTION" in listed
+    assert "order-failed UNCLAIMED nobody takes it while its WfRun is ERROR" in listed
+    assert "nobody takes it any more" in said(read(client, "/wf-runs/order-done/inputs"))
+
+
+def test_a_wf_run_that_there_is_not_is_not_found_and_cannot_be_acted_on(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, operator_token=OPERATOR, allow_actions=True, sender=lambda: EngineSender(views.shop()))
+    with shop(tmp_path, settings) as it:
+        client = it.console.logged_in()
+        for address in ("/wf-runs/nope-1", "/wf-runs/nope-1/events", "/wf-runs/nope-1/events/1"):
+            page = read(client, address, 404)
+            assert "there is no WfRun 'nope-1': the log has no event of it; check the id" in said(page)
+            assert "Act …" not in said(page)
+        assert "Act …" in said(read(client, "/wf-runs/cart-early")), "an ExternalEvent came before it"
+        it.kafka_is_away = True
+        away = said(read(client, "/wf-runs/nope-1"))
+        assert "The log cannot be read now." in away, "it is not known whether there is one"
+        assert "Act …" not in away
+
+
+def test_a_wf_run_that_only_the_view_still_has_is_shown_as_the_view_has_it(tmp_path: Path) -> None:
+    with shop(tmp_path) as it:
+        del it.engine.runs["order-killed"]
+        page = said(read(it.console.client(), "/wf-runs/order-killed"))
+        assert "The log has no event of it any more." in page
+        assert "CHILD_FAILED" in page
+
+
+def test_task_attempts_are_counted_and_say_how_long_they_took(it: Shop) -> None:
+    page = said(read(it.console.client(), "/wf-runs/order-reserves/inputs"))
+    assert re.search(r"ExternalEvents and tasks [1-9]", page)
+    assert re.search(r" after \d+ m?s ", said(read(it.console.client(), "/wf-runs/order-killed/inputs")))
+    assert [Formats().took(it) for it in (120, 16_000, 0)] == ["120 ms", "16 s", "0 ms"]
+
+
+def test_the_wrong_key_of_a_dead_letter_is_no_wf_run_to_go_to(it: Shop) -> None:
+    client = it.console.client()
+    with it.writing() as connection:
+        letter = dict(connection.execute(tables.dead_letters.select().limit(1)).mappings().one())
+        wrong = {"letter_offset": 3, "reason": "KEY_MISMATCH", "wf_run_id": "shop-1"}
+        connection.execute(tables.dead_letters.insert(), letter | wrong)
+    for address in ("/dead-letters?reason=KEY_MISMATCH", "/dead-letters/0/3"):
+        page = read(client, address)
+        assert "shop-1 as its key says, wrongly" in said(page)
+        assert not [link for link in page.links if "shop-1" in link]
 
 
 def test_dead_letters_say_what_was_wrong_and_the_way_out(it: Shop) -> None:

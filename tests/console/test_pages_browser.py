@@ -280,6 +280,14 @@ def test_the_events_of_a_record_fit_a_phone(opened: Any) -> None:
     assert events.evaluate("it => it.scrollWidth - it.clientWidth") == 0
 
 
+def test_all_tabs_of_a_wf_run_are_seen_on_a_phone(opened: Any) -> None:
+    page = opened("/wf-runs/order-killed/inputs", viewport={"width": 390, "height": 844})
+    for link in page.locator(".tabs a").all():
+        box = link.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
+
+
 def test_each_status_has_a_colour_of_its_own_in_a_diagram(opened: Any) -> None:
     page = opened("/wf-specs/order")
     fills = {

@@ -2,13 +2,15 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from halter.console import standing
 from halter.console.problems import OutOfReach
 from halter.console.standing import Standing
-from halter.doctor.standing import Folding
+from halter.doctor.standing import Folding, look
 from processors.kafka.errors import KafkaUnavailable
 from tests.support.waiting import wait_until
 
@@ -80,3 +82,17 @@ def test_a_look_counts_for_a_while_also_if_nothing_answered(monkeypatch: pytest.
             it.now()
         assert it.last() is None
     assert len(made) == 1
+
+
+def test_where_there_are_only_marks_of_transactions_nothing_waits() -> None:
+    marked, silent, done = ("wf-commands", 0), ("wf-commands", 1), ("wf-commands", 2)
+    asked: list[Any] = []
+
+    def read(starts: Any, most: int) -> Any:
+        asked.append(starts)
+        return {marked: []}  # the other one does not answer in time
+
+    cluster: Any = SimpleNamespace(read=read, topics=SimpleNamespace(prefix=""))
+    found = look(cluster, {}, {marked: 1, silent: 4, done: 0}, {marked: 7, silent: 3, done: 9})
+    assert asked == [{marked: 7, silent: 3}]
+    assert (found.behind, found.waiting) == ({marked: 0, silent: 4, done: 0}, [])

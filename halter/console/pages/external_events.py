@@ -45,9 +45,11 @@ def external_events(request: Request) -> Response:
         else:
             if found.is_nothing:
                 unknown = unknown_names_of_events(connection, **given)
+        statuses = external_event_lists.statuses_of(connection, (it.wf_run_id for it in found.lines))
         names = definition_lists.external_event_defs(connection)
     context: dict[str, Any] = {
         "rows": found.lines,
+        "statuses": statuses,
         "problem": problem,
         "unknown": unknown,
         "names": names,

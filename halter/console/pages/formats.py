@@ -50,6 +50,10 @@ class Formats:
                 return f"{whole} {unit}"
         return "0 s"
 
+    def took(self, milliseconds: int) -> str:
+        """A span of time as `lasting`, and in milliseconds below a second: `16 s`, `120 ms`."""
+        return f"{max(0, milliseconds)} ms" if milliseconds < 1_000 else self.lasting(milliseconds)
+
     def iso(self, ms: int) -> str:
         """A time in ISO 8601, in UTC with milliseconds."""
         return iso(ms)

@@ -19,9 +19,10 @@ from halter.console.pages.frame import may_act, page, reading
 from halter.console.pages.marks import Marks, marks_of
 from halter.console.pages.specs_of import spec_of
 from halter.console.problems import NotThere, problem_of
+from halter.history.source import NoSuchWfRun
 from halter.show.drawing import Drawing, drawings
 from halter.show.times import iso
-from halter.view import one_wf_run
+from halter.view import external_event_lists, one_wf_run
 from halter.view.paging import Count
 from processors.core.records.errors import HalterError
 
@@ -66,7 +67,8 @@ def routes() -> list[Route]:
 def timeline(request: Request) -> Response:
     """Show the timeline, and why its threads do not move."""
     f = Formats()
-    return _page(request, "timeline", {"f": f, "why": _why(request, f)})
+    why = _why(request, f)
+    return _page(request, "timeline", {"f": f, "why": why}, not_logged=why["not_logged"])
 
 
 def timeline_data(request: Request) -> Response:
@@ -147,6 +149,7 @@ def inputs(request: Request) -> Response:
     with reading(request) as connection:
         context = {
             "external_events": one_wf_run.external_events_of(connection, wf_run_id),
+            "statuses": external_event_lists.statuses_of(connection, [wf_run_id]),
             "tasks": one_wf_run.tasks_of(connection, wf_run_id),
             "most": one_wf_run.ROWS_MAX,
         }
@@ -195,11 +198,21 @@ def _marks(drawing: Drawing, way: Went | None) -> Marks:
     return marks_of(drawing, {}, way.now if way else {}, way.visits if way else {})
 
 
-def _page(request: Request, tab: str, context: Mapping[str, Any], *, from_thread: int | None = None) -> Response:
+def _page(
+    request: Request,
+    tab: str,
+    context: Mapping[str, Any],
+    *,
+    from_thread: int | None = None,
+    not_logged: NoSuchWfRun | None = None,
+) -> Response:
     wf_run_id = request.path_params["wf_run_id"]
     with reading(request) as connection:
         seen = one_wf_run.wf_run(connection, wf_run_id, from_thread=from_thread)
         inputs_count = one_wf_run.external_events_count(connection, wf_run_id)
+        tasks_count = one_wf_run.tasks_count(connection, wf_run_id)
+    if seen is None and not_logged is not None:
+        raise not_logged
     # ExternalEvents may wait for a WfRun that nobody has started.
     if seen is None and tab not in ("timeline", "events", "event") and not (tab == "inputs" and inputs_count.number):
         raise NotThere(f"the view has no WfRun '{wf_run_id}'; check the id, or look whether the view is behind")
@@ -210,8 +223,13 @@ def _page(request: Request, tab: str, context: Mapping[str, Any], *, from_thread
         "seen": seen,
         "tab": tab,
         "tabs": [it for it in TABS if seen is not None or it[0] in ("timeline", "inputs")],
-        "counts_of_tabs": {"threads": Count(seen.thread_count if seen else 0, is_exact=True), "inputs": inputs_count},
-        "can_post": may_act(request),
+        "counts_of_tabs": {
+            "threads": Count(seen.thread_count if seen else 0, is_exact=True),
+            "inputs": Count(
+                inputs_count.number + tasks_count.number, is_exact=inputs_count.is_exact and tasks_count.is_exact
+            ),
+        },
+        "can_post": may_act(request) and (seen is not None or inputs_count.number > 0),
         "live_statuses": LIVE,
         "live": f"/live?{urlencode({'wf_run': wf_run_id})}",
     }
@@ -223,12 +241,13 @@ def _why(request: Request, f: Formats) -> Mapping[str, Any]:
     try:
         told: dict[str, Any] = request.app.state.readings.why(request.path_params["wf_run_id"])
     except HalterError as error:
-        return {"stage": None, "sentences": [], "problem": str(error)}
+        not_logged = error if isinstance(error, NoSuchWfRun) else None
+        return {"stage": None, "sentences": [], "problem": str(error), "not_logged": not_logged}
     for it in told["sentences"]:
         found = _WHO.match(it["sentence"])
         it["who"], because = (found[1], found[2]) if found else (f"#{it['thread']}", it["sentence"])
         it["because"] = _short_times(because, f.now_ms)
-    return told | {"problem": None}
+    return told | {"problem": None, "not_logged": None}
 
 
 def _short_times(sentence: str, now_ms: int) -> str:
