@@ -446,11 +446,15 @@ def test_who_may_write_nowhere_hears_within_three_seconds_which_right_is_missing
 def test_a_command_says_which_right_to_write_is_missing(
     guarded: str, topics: Topics, capsys: pytest.CaptureFixture[str], topic: str, command: tuple[str, ...]
 ):
+    prefix = "untouched-"  # no test has written there what cannot be decoded
+    make_so(load_topics(prefix=prefix), AdminClient(client(guarded, OPERATOR).admin()), "auto")
+    rights = [("TOPIC", "READ"), ("TOPIC", "DESCRIBE"), ("GROUP", "READ")]
+    allow(guarded, [Acl("it", f"User:{ONLOOKER}", kind, prefix, "PREFIXED", right) for kind, right in rights])
     login = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={ONLOOKER}"]
     options = [word for it in (*login, f"sasl.password={ONLOOKER}-secret") for word in ("--property", it)]
-    code, _, err = halter(capsys, *command, "--bootstrap", guarded, *options)
+    code, _, err = halter(capsys, *command, "--bootstrap", guarded, "--prefix", prefix, *options)
     assert code == 1
-    assert re.search(LACKS_WRITE.format(topic), err), err
+    assert re.search(LACKS_WRITE.format(prefix + topic), err), err
 
 
 def test_a_client_that_was_refused_writes_once_it_has_the_right(guarded: str, topics: Topics):
