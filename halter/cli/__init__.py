@@ -16,6 +16,7 @@ The other modules have what several commands share, or a part of one:
     connection, client            where Kafka is; a Client of it, and how results are printed
     option_groups                 options that several commands have, each written once
     running_options               those of commands that run until a signal, and the signal
+    another_terminal              what to type elsewhere to reach what this process runs
     asked                         who runs a command that changes something, and why
     source, views                 reads an export in place of Kafka; opens the view
     otlp                          `halter export --otlp`

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.another_terminal import exports
 from halter.cli.connection import CONNECT_SECONDS, Cluster, ConnectTimeout, load_settings, reach
 from halter.cli.ending import exit_on_sigterm
 from processors.core.records.errors import HalterError
@@ -134,12 +135,11 @@ def how_to_go_on(result: "Result", view: str) -> list[str]:
         "HALTER_PARTITIONS": settings.partitions,
         "HALTER_VIEW": view,
     }
-    exports = " ".join(f"{name}={value}" for name, value in variables.items() if value)
     shown = telling_wf_run(result.ledger)
     item = '{"sku": "mug-01", "name": "Stoneware mug", "quantity": 2, "price_cents": 1450}'
     return [
         "In another terminal:",
-        f"  export {exports}",
+        f"  {exports(variables)}",
         "  halter run cart --id my-cart --var customer=Ann --var card=card-1",
         f"  halter send my-cart item-added '{item}'",
         "  halter show my-cart",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from halter.cli.another_terminal import exports
 from halter.cli.broker import data_folder
 from halter.cli.client import terminal_width
 from halter.cli.connection import Kafka, Partitions, asks_kafka, load_settings, reach
@@ -285,7 +286,7 @@ def where_to_go(tree: "Tree", settings: "Settings", view: str, *, keeps: bool) -
         "HALTER_PARTITIONS": "" if settings.partitions is None else str(settings.partitions),
         "HALTER_VIEW": "" if view == usual_view or "view" not in tree.states else view,
     }
-    words = [f"{name}={value}" for name, value in told.items() if value and os.environ.get(name) != value]
-    if words and keeps:
-        yield f"In another terminal: export {' '.join(words)}"
+    to_set = exports({name: value for name, value in told.items() if os.environ.get(name) != value})
+    if to_set and keeps:
+        yield f"In another terminal: {to_set}"
     yield f"Ctrl-C ends everything{'; records, view and logs stay' if keeps else ', and removes records and logs'}."

@@ -6,6 +6,7 @@ keeps the log for a time, so a history may lack its beginning. Replaying it woul
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import assert_never
 
 from halter.client.errors import BeginningMissing
@@ -100,9 +101,9 @@ class History:
         return replay(self._last(), new_run(self.wf_run_id))
 
     def final_state(self) -> WfRun:
-        """Replay the events up to the end of the WfRun, so that it still has its threads and their Variables.
+        """Replay the events, and leave the WfRun the threads that it had when it ended, with their Variables.
 
-        Raises BeginningMissing.
+        What came after its end counts, as an event that nobody takes, up to its deletion. Raises BeginningMissing.
         """
         entries = self._last()
         if not any(isinstance(entry.event, WfRunStarted) for entry in entries):
@@ -113,7 +114,9 @@ class History:
                 break
             if isinstance(event, WfRunEnded) and event.status is not Status.ERROR:
                 run = replay(entries[:index], new_run(self.wf_run_id))
-                run.ended_ms = entries[index].time_ms
+                threads = run.threads
+                replay(takewhile(lambda it: not isinstance(it.event, WfRunDeleted), entries[index:]), run)
+                run.threads, run.ended_ms = threads, entries[index].time_ms
                 return run
         return replay(entries, new_run(self.wf_run_id))
 

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 from halter.client.errors import DeadLettered, NoOutcome
 from halter.client.log_records import decoded, log_entry
 from halter.client.reading import FROM_THE_START, PartitionReader
-from halter.client.workers import Members
+from halter.client.workers import START_ONE, Members
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
 from processors.core.records.fold_position import FoldPosition
@@ -107,9 +107,7 @@ class Progress:
                 "log says so where a partition is paused)"
             )
         if not members.names:
-            return (
-                f"no worker is running: group '{members.group}' has no member, and {place}. `halter worker` starts one"
-            )
+            return f"no worker is running: group '{members.group}' has no member, and {place}. {START_ONE}"
         owner = members.owners.get(partition)
         if owner is None:
             return (

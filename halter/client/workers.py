@@ -17,6 +17,9 @@ NEVER_SECONDS: Final = 3_600.0
 """The question must not time out by itself: librdkafka 2.16 can end the process then (docs/adr/0011)."""
 
 
+START_ONE: Final = "`halter worker` starts one; one that was started just now joins soon"
+
+
 class Members(NamedTuple):
     """The workers in the group, as its coordinator knows them. One that was killed stays for the session time-out."""
 
@@ -29,7 +32,7 @@ class Members(NamedTuple):
     @property
     def nobody(self) -> str:
         """The sentence about a group without members."""
-        return f"no worker is running: group '{self.group}' has no member. `halter worker` starts one"
+        return f"no worker is running: group '{self.group}' has no member. {START_ONE}"
 
 
 class Workers:

@@ -16,7 +16,7 @@ from halter.task_worker.task import Task, WorkerNotStarted
 from processors.core.records.commands import PutTaskDef
 from processors.core.records.events import Definition
 from processors.core.records.names import NAME_LENGTH_MAX, is_name
-from processors.core.records.values import VariableType
+from processors.core.records.values import TYPE_NAMES, VariableType
 from processors.core.wf_spec.near_names import NearNames
 
 FOR_THE_ATTEMPT: Final = "; annotate it with Task if it is for the attempt"
@@ -91,11 +91,18 @@ def typed(task_def: str, function: Callable[..., Any]) -> Handler:
             filled |= {name: rest.read(value, name) for name, value in task.input.items() if name not in filled}
         return filled
 
+    def output(returned: Any) -> Any:
+        value = value_of(returned)
+        found = TYPE_NAMES.get(type(value))  # what no record can hold, and null, are not judged here
+        if found is not None and returns is not None and returns.types and not returns.takes(found):
+            raise Unfit(f"returned: expected {returns.name}, as it is annotated, found {found}")
+        return value
+
     def run(task: Task) -> Any:
-        return value_of(function(**arguments(task)))
+        return output(function(**arguments(task)))
 
     async def run_async(task: Task) -> Any:
-        return value_of(await function(**arguments(task)))
+        return output(await function(**arguments(task)))
 
     def mismatches(definition: Definition) -> Iterator[str]:
         yield from _input_mismatches(definition, parameters, takes_all=bool(takes_task) or rest is not None)

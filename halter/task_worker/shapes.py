@@ -26,7 +26,7 @@ OWN_NAMES: Final[dict[str, Any]] = {"Timestamp": Timestamp, "Value": Any}
 
 
 class Unfit(HalterError):
-    """An input of an attempt does not fit the annotation of its parameter: the attempt fails."""
+    """An input of an attempt does not fit the annotation of its parameter, or what it returned its own: it fails."""
 
 
 class NoShape(HalterError):

@@ -102,7 +102,8 @@ ROWS: Final = (
         ("stop", "nobody"), keywords=WAIT),
     Row("nobody to decide it", IDLE, ("stop", "w"), NoOutcome,
         r"no outcome yet of wf-commands\[\d\]@\d+ within 1 s: no worker is running: group '.*halter' has no member, "
-        r"and partition \d of wf-commands is folded up to 0, the record is at \d+\. `halter worker` starts one\. Kafka "
+        r"and partition \d of wf-commands is folded up to 0, the record is at \d+\. "
+        r"`halter worker` starts one; one that was started just now joins soon\. Kafka "
         "has the record", ("stop", "w", "--timeout", "1"), keywords={"wait": 1}),
 )  # fmt: skip
 

@@ -37,7 +37,15 @@ from processors.core.records.events import (
     TaskRequest,
     WfRunForked,
 )
-from processors.core.records.model import Status, TaskStatus, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
+from processors.core.records.model import (
+    ExternalEventStatus,
+    Status,
+    TaskStatus,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+    WfRunExternalEvent,
+)
 from processors.core.rules.evolve import new_run
 from processors.core.rules.indexing import index_of
 from processors.fold.rows import wf_run_of
@@ -185,6 +193,8 @@ def test_a_wf_run_that_is_over_can_still_be_seen_as_it_ended(rig: CartRig) -> No
     assert final.status is Status.COMPLETED
     assert final.threads[0].variables["total_cents"] == 2 * 1450
     assert final.threads[0].variables["receipt"] == "receipt-1"
+    assert final.seq == rig.written[-1].seq
+    assert final.external_events["page-seen", "late"].status is ExternalEventStatus.UNCLAIMED
 
 
 def test_a_wf_run_shows_variables_output_and_failure_of_its_entrypoint(rig: CartRig) -> None:

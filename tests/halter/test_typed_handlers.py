@@ -179,6 +179,41 @@ def test_what_is_returned_becomes_a_value(returned: Any, value: Value) -> None:
     assert called(lambda: returned) == value
 
 
+@pytest.mark.parametrize(
+    ("annotation", "returned", "sentence"),
+    [
+        (int, "secret", "returned: expected int, as it is annotated, found STR"),
+        (int, True, "returned: expected int, as it is annotated, found BOOL"),
+        (Item, ["secret"], "returned: expected Item, as it is annotated, found JSON_ARR"),
+        (int | None, 0.5, "returned: expected int | None, as it is annotated, found DOUBLE"),
+    ],
+)
+def test_what_is_returned_is_of_the_type_that_is_annotated(annotation: Any, returned: Any, sentence: str) -> None:
+    def handler() -> Any:
+        return returned
+
+    async def waiting() -> Any:
+        return returned
+
+    handler.__annotations__["return"] = waiting.__annotations__["return"] = annotation
+    task = Task({}, TaskRequest("w", 1, 0, 1, 1, "t", {}, 0, 0))
+    with pytest.raises(Unfit) as unfit:
+        typed("t", handler).run(task)
+    assert str(unfit.value) == sentence
+    with pytest.raises(Unfit) as unfit:
+        asyncio.run(typed("t", waiting).run(task))
+    assert str(unfit.value) == sentence
+
+
+@pytest.mark.parametrize(("annotation", "returned"), [(float, 1), (int, None), (Value, "x"), (None, 5), (Size, "L")])
+def test_what_may_be_stored_as_it_is_annotated_is_no_mistake(annotation: Any, returned: Any) -> None:
+    def handler() -> Any:
+        return returned
+
+    handler.__annotations__["return"] = annotation
+    assert called(handler) == returned
+
+
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(Unfit, match="expected a datetime that has a zone"):
         called(lambda: datetime(2026, 1, 1))  # noqa: DTZ001  a user's mistake

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from halter.cli.another_terminal import exports
 from halter.cli.connection import Kafka
 from halter.cli.up import environment, parts_left_out
 from halter.cli.usage import BadOptions
@@ -150,3 +151,16 @@ def test_variables_for_another_kafka_do_not_reach_the_parts(monkeypatch: pytest.
     own, other = environment(own_kafka=True), environment(own_kafka=False)
     assert ("KAFKA_SASL_PASSWORD" in own, "HALTER_PREFIX" in own, "HALTER_HEALTH_PORT" in own) == (False, True, False)
     assert ("KAFKA_SASL_PASSWORD" in other, "HALTER_HEALTH_PORT" in other) == (True, False)
+
+
+def test_another_terminal_finds_the_halter_that_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own" / "bin"
+    own.mkdir(parents=True)
+    for name in ("halter", "python"):
+        (own / name).touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(own / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert exports({"HALTER_PREFIX": "p-", "HALTER_VIEW": ""}) == f'export HALTER_PREFIX=p- PATH="{own}:$PATH"'
+    monkeypatch.setenv("PATH", str(own))
+    assert exports({"HALTER_PREFIX": "p-", "HALTER_PARTITIONS": 3}) == "export HALTER_PREFIX=p- HALTER_PARTITIONS=3"
+    assert exports({"HALTER_VIEW": None}) == ""
