@@ -148,9 +148,10 @@ class Client:
     def warn_with(self, warn: Callable[[str], None]) -> None:
         """Call this with the sentences for whoever waits in vain, instead of logging them as `halter`.
 
-        After two seconds he hears that no worker decides what he waits for, if that is so, and why.
+        After two seconds he hears that no worker decides what he waits for, if that is so, and why. Whoever follows a
+        WfRun hears that no broker is there any more.
         """
-        self._outcomes.warn = warn
+        self._outcomes.warn = self.reader.warn = warn
 
     def reach(self, seconds: float, *, to_send: bool = True) -> None:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then.

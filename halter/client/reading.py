@@ -94,6 +94,8 @@ class PartitionReader:
         """How long Kafka may take for its first answer."""
         self.report: Callable[[str], None] = lambda _: None
         """Called with a sentence every few seconds while a long partition is read."""
+        self.warn: Callable[[str], None] = lambda _: None
+        """Called with a sentence when whoever follows a partition hears nothing, because no broker is there."""
 
     def connect(self, isolation: Isolation) -> None:
         """Begin to connect a consumer, unless there is one, and wait for nothing. Rows take one of each isolation."""
@@ -179,15 +181,19 @@ class PartitionReader:
 
     def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[list[Message] | None]:
         """Records of the partition that a consumer is assigned, many at a time; None whenever there are no more."""
-        heard, at_end = time.monotonic(), False
+        heard, at_end, told = time.monotonic(), False, False
         while True:
             records, ends = self.some(consumer)
             if records or ends:
                 # An end that was told before the last of these records is none any more.
                 at_end = bool(ends) and (not records or max(ends.values()) > offset_of(records[-1]))
-                heard = time.monotonic()
+                heard, told = time.monotonic(), False
             elif not at_end and time.monotonic() - heard > SILENCE_SECONDS:
                 raise KafkaUnavailable(self.silence(f"{topic}[{partition}]"))
+            elif at_end and not told and self._settings.errors.all_away_s > heard:
+                # It goes on by itself. Without a word, whoever watches would see a WfRun that stands still.
+                told = True
+                self.warn(f"{self._unheard(f'{topic}[{partition}]')}; what happens is shown when Kafka is back")
             if records:
                 yield records
             if at_end:
@@ -229,9 +235,12 @@ class PartitionReader:
 
     def silence(self, what: str) -> str:
         """A sentence about a broker that does not answer whoever reads `what`."""
+        return self._unheard(what, f" in {SILENCE_SECONDS:.0f} s")
+
+    def _unheard(self, what: str, within: str = "") -> str:
         latest = self._settings.errors.latest
         reason = "" if latest is None else f": {self._settings.errors.sentence(latest)}"
-        return f"reading {what} at {self._settings.bootstrap}: no answer in {SILENCE_SECONDS:.0f} s{reason}"
+        return f"reading {what} at {self._settings.bootstrap}: no answer{within}{reason}"
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is still there, and the lowest offset that the next record can have."""

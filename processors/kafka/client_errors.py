@@ -31,6 +31,8 @@ class ClientErrors:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, logs: bool = True) -> None:
         self.latest: KafkaError | None = None
+        self.all_away_s = float("-inf")
+        """When a client found last that no broker can be reached, by the clock."""
         self.logs = logs
         self._clock = clock
         self._logged: dict[int | str, tuple[float, int]] = {}
@@ -39,6 +41,8 @@ class ClientErrors:
     def __call__(self, error: KafkaError) -> None:
         """Take one error; this is a client's `error_cb`."""
         code = error.code()
+        if code == KafkaError._ALL_BROKERS_DOWN:
+            self.all_away_s = self._clock()
         # "All brokers down" follows another error, which says more.
         if self.latest is None or code != KafkaError._ALL_BROKERS_DOWN:
             self.latest = error
