@@ -5,15 +5,16 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from halter.client import Client
+from halter.client import Client, CommandRejected
 from halter.topics import admin as topic_admin
+from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from tests.support.command_line import Ended, run_here
 from tests.support.waiting import wait_until
@@ -110,11 +111,24 @@ class Halter:
         )
 
 
+def register_the_cart(client: Client) -> None:
+    """Register the cart of the examples, and return once every shard has read it.
+
+    A client that has read no definitions names no position of them: what it starts would be refused until then.
+    """
+    client.register(ROOT / "examples" / "cart" / "cart.yaml")
+    here = {partition_of(f"asks-{number}".encode(), client.topics.partitions): number for number in range(100)}
+    asked = [client.run("is-in-no-file", wf_run_id=f"asks-{number}") for number in here.values()]
+    for one in asked:
+        with suppress(CommandRejected):
+            one.outcome()
+
+
 @contextmanager
 def halter_with_the_cart(bootstrap: str, folder: Path) -> Iterator[Halter]:
     """Yield an installation with a worker, where the cart of the examples is registered."""
     installation = Halter(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", folder)
     with installation.worker():
         with installation.client() as client:
-            client.register(ROOT / "examples" / "cart" / "cart.yaml")
+            register_the_cart(client)
         yield installation
