@@ -79,7 +79,7 @@ class Sender:
 
     @property
     def _producer(self) -> Producer:
-        if (producer := self._open) is not None:  # `close` makes it None
+        if (producer := self._open) is not None and not self._is_ended:  # `close` makes it None
             return producer
         with self._opening:
             if self._is_closed:

@@ -398,6 +398,14 @@ def test_who_lacks_a_right_hears_within_three_seconds_where(
     print(refused.value)
 
 
+def succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except HalterError:
+        return False
+    return True
+
+
 LACKS_WRITE = "may not do that \\(it lacks the right WRITE on topic '{}'"
 
 
@@ -450,6 +458,8 @@ def test_a_command_says_which_right_to_write_is_missing(
     make_so(load_topics(prefix=prefix), AdminClient(client(guarded, OPERATOR).admin()), "auto")
     rights = [("TOPIC", "READ"), ("TOPIC", "DESCRIBE"), ("GROUP", "READ")]
     allow(guarded, [Acl("it", f"User:{ONLOOKER}", kind, prefix, "PREFIXED", right) for kind, right in rights])
+    with Client.of(client(guarded, ONLOOKER), load_topics(prefix=prefix)) as it:
+        wait_until("the rights", lambda: succeeds(it.definitions))  # a broker hears of rights a little later
     login = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={ONLOOKER}"]
     options = [word for it in (*login, f"sasl.password={ONLOOKER}-secret") for word in ("--property", it)]
     code, _, err = halter(capsys, *command, "--bootstrap", guarded, "--prefix", prefix, *options)
@@ -466,13 +476,7 @@ def test_a_client_that_was_refused_writes_once_it_has_the_right(guarded: str, to
                 post(it)
         allow(guarded, [Acl("it", f"User:{NEWCOMER}", "TOPIC", "external-events", "LITERAL", "WRITE")])
 
-        def is_posted() -> bool:
-            try:
-                return post(it).offset >= 0
-            except HalterError:
-                return False
-
-        wait_until("the right", is_posted, DEADLINE_S)
+        wait_until("the right", lambda: succeeds(lambda: post(it)), DEADLINE_S)
         with pytest.raises(HalterError, match=LACKS_WRITE.format("wf-commands")):
             it.run("cart")
 
