@@ -89,15 +89,14 @@ def test_what_is_kept_goes_on_until_a_signal(bootstrap: str, prefix: str, tmp_pa
 
         wait_until("the demo", is_up, 150)
         text = said.read_text()
-        words = re.search(r"^  export (.*)$", text, re.MULTILINE)
-        assert words, text
-        environment = {**os.environ, **dict(word.split("=", 1) for word in words[1].split())}
+        exports = re.search(r"^  (export .*)$", text, re.MULTILINE)
+        assert exports, text
         commands = re.findall(r"^  (halter .*)$", text, re.MULTILINE)
         assert len(commands) == 7, text
         for command in commands:
-            line = command.replace("halter", f"{sys.executable} -m halter", 1)
+            pasted = f"{exports[1]}\n{command}"
             done = subprocess.run(
-                ["bash", "-c", line], env=environment, capture_output=True, text=True, check=False, timeout=60
+                ["bash", "-c", pasted], env=environment, capture_output=True, text=True, check=False, timeout=60
             )
             assert done.returncode == 0, f"{command}: {done.stderr}"
             assert done.stdout, command
