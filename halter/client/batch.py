@@ -15,8 +15,7 @@ from typing import Final, NamedTuple
 from halter.client.errors import PartlyPosted
 from halter.client.log_ends import LogEnds
 from halter.client.outcomes import Outcomes, Posted
-from halter.client.reading import expect_wanted
-from halter.client.sending import POLL_SECONDS, Sender, Sending
+from halter.client.sending import Sender, Sending
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import EXTERNAL_EVENTS
@@ -87,13 +86,9 @@ class Batch:
             return
         made, self._made, given = self._made, [], 0
         try:
-            self._sender.prepare(self._topics.external_events)
             for index, event, value in made:
-                expect_wanted()
                 log_end = self._log_ends.of(partition_of(event.wf_run_id.encode(), self._topics.partitions))
-                sending = self._sender.sending(event)
-                while not self._sender.offer(sending, value):
-                    self._sender.poll(POLL_SECONDS)
+                sending = self._sender.begin(event, value)
                 given, self._has_sent = given + 1, True
                 self._on_their_way.append(
                     OnItsWay(
