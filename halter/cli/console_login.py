@@ -5,7 +5,7 @@ Knows what each kind of login needs. What it means for requests is in `halter.co
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,84 +19,40 @@ if TYPE_CHECKING:
 PANEL: Final = "Who may log in"
 SECRET_BYTES_MAX: Final = 4096
 
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A token with which one may read.", rich_help_panel=PANEL, show_default=False),
-]
-OperatorTokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="A token with which one is an operator.", rich_help_panel=PANEL, show_default=False
-    ),
-]
+
+def _login(metavar: str, told: str) -> Any:
+    """Return an option of this panel that has no default to show."""
+    return typer.Option(metavar=metavar, help=told, rich_help_panel=PANEL, show_default=False)
+
+
+TokenFile = Annotated[Path | None, _login("FILE", "A token with which one may read.")]
+OperatorTokenFile = Annotated[Path | None, _login("FILE", "A token with which one is an operator.")]
 OidcIssuer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="A provider of OpenID Connect. It must know URL/login/callback of this console.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
+    str | None, _login("URL", "A provider of OpenID Connect. It must know URL/login/callback of this console.")
 ]
-OidcClient = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ID", help="The id of this console at the provider.", rich_help_panel=PANEL, show_default=False
-    ),
-]
-OidcSecretFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The secret that goes with it.", rich_help_panel=PANEL, show_default=False),
-]
+OidcClient = Annotated[str | None, _login("ID", "The id of this console at the provider.")]
+OidcSecretFile = Annotated[Path | None, _login("FILE", "The secret that goes with it.")]
 OidcGroupsClaim = Annotated[
     str, typer.Option(metavar="NAME", help="The claim that has the groups of a user.", rich_help_panel=PANEL)
 ]
 UserHeader = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The header in which a proxy names the user that it has logged in. Needs --trusted-proxy.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
+    _login("NAME", "The header in which a proxy names the user that it has logged in. Needs --trusted-proxy."),
 ]
-GroupsHeader = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The header in which it names the user's groups, with commas.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
-]
+GroupsHeader = Annotated[str | None, _login("NAME", "The header in which it names the user's groups, with commas.")]
 TrustedProxy = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="An address or network whose X-Forwarded-For and --user-header count. May be repeated.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
+    _login("ADDRESS", "An address or network whose X-Forwarded-For and --user-header count. May be repeated."),
 ]
 OperatorName = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="A user who is an operator, as the proxy or the provider names it (a verified e-mail address, else "
+    _login(
+        "NAME",
+        "A user who is an operator, as the proxy or the provider names it (a verified e-mail address, else "
         "the subject). May be repeated.",
-        rich_help_panel=PANEL,
-        show_default=False,
     ),
 ]
-OperatorGroup = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="A group whose users are operators. May be repeated.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
-]
+OperatorGroup = Annotated[list[str] | None, _login("NAME", "A group whose users are operators. May be repeated.")]
 SessionHours = Annotated[float, typer.Option(min=0.1, max=168, help="How long a login lasts.", rich_help_panel=PANEL)]
 
 
