@@ -116,7 +116,6 @@ def places(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     with halter_with_the_cart(bootstrap, tmp_path_factory.mktemp("worked")) as worked:
         with worked.client() as client:
-            client.definitions()  # the worker waits until it has read as many
             client.run("cart", {"customer": "Ann", "card": "card-1"}, wf_run_id="cart-1", wait=True)
         yield {
             WORKED: worked,

@@ -12,11 +12,13 @@ from typing import Final
 from confluent_kafka import Producer
 
 from processors.core.records.commands import StopWfRun
-from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from tests.chaos.avro import row
+from tests.support.keys import one_key_each
 
 PULSE_SECONDS: Final = 0.5
+PULSES: Final = "pulse-"
+"""Begins their keys."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Pulse:
 
     def __init__(self, settings: Settings, partitions: int, recoveries: Recoveries) -> None:
         self._topic = f"{settings.prefix}wf-commands"
-        self._keys = keys_of(partitions)
+        self._keys = one_key_each(partitions, PULSES)
         self._recoveries = recoveries
         self._producer = Producer(settings.producer(linger_ms=0, message_timeout_ms=120_000))
         self._over = threading.Event()
@@ -89,13 +91,3 @@ class Pulse:
         self._over.set()
         self._thread.join(10)
         self._producer.flush(120)
-
-
-def keys_of(partitions: int) -> list[str]:
-    """Return a key for each partition."""
-    found: dict[int, str] = {}
-    number = 0
-    while len(found) < partitions:
-        found.setdefault(partition_of(f"pulse-{number}".encode(), partitions), f"pulse-{number}")
-        number += 1
-    return [found[partition] for partition in range(partitions)]

@@ -14,7 +14,7 @@ from processors.core.records.commands import ExternalEvent
 from tests.chaos.avro import decode, encode
 from tests.chaos.findings import Kind
 from tests.chaos.memory import MemoryInstallation
-from tests.chaos.recovery import keys_of
+from tests.chaos.recovery import PULSES
 from tests.chaos.script import Posting, posting
 from tests.chaos.tape import (
     DEAD_LETTERS,
@@ -29,9 +29,10 @@ from tests.chaos.tape import (
     entries,
 )
 from tests.chaos.verdict import Verdict, judge
+from tests.support.keys import one_key_each
 
 SEED, STEPS = 7, 90
-KEY = keys_of(2)[0]
+KEY = one_key_each(2, PULSES)[0]
 
 
 @cache

@@ -14,9 +14,9 @@ from confluent_kafka.admin import AdminClient
 
 from halter.client import Client, CommandRejected
 from halter.topics import admin as topic_admin
-from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from tests.support.command_line import Ended, run_here
+from tests.support.keys import one_key_each
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -117,8 +117,7 @@ def register_the_cart(client: Client) -> None:
     A client that has read no definitions names no position of them: what it starts would be refused until then.
     """
     client.register(ROOT / "examples" / "cart" / "cart.yaml")
-    here = {partition_of(f"asks-{number}".encode(), client.topics.partitions): number for number in range(100)}
-    asked = [client.run("is-in-no-file", wf_run_id=f"asks-{number}") for number in here.values()]
+    asked = [client.run("is-in-no-file", wf_run_id=it) for it in one_key_each(client.topics.partitions, "asks-")]
     for one in asked:
         with suppress(CommandRejected):
             one.outcome()
