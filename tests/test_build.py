@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hatch_build import COMPILED, with_constructors
+from hatch_build import COMPILED, optimization, with_constructors
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_COMPILER = {"CC": "/nowhere/cc"}
@@ -81,6 +81,14 @@ def test_the_build_asks_for_mypyc_only_where_something_is_compiled(environment: 
     command = [sys.executable, "-c", NEEDS]
     asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | environment)
     assert asked.stdout.strip() == needed
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"), [("", "2"), ("-g", "2"), ("-O1", "1"), ("-O3 -g -O0", "0"), ("-Os", "2"), ("-DX=-O1", "2")]
+)
+def test_the_c_compiler_optimizes_as_cflags_asks(monkeypatch: pytest.MonkeyPatch, flags: str, level: str) -> None:
+    monkeypatch.setenv("CFLAGS", flags)
+    assert optimization() == level
 
 
 def test_an_editable_installation_compiles_nothing(tmp_path: Path) -> None:
