@@ -139,8 +139,7 @@ def run_mapping(
         with running.answering(partial(probes_of, loop)):
             log.info("started", group=group, topics=[*mapping.sources])
             loop.run()
-            figures = loop.figures
-            log.info("stopped", records=figures.records, outputs=figures.outputs, dead_letters=figures.dead_letters)
+            log.info("stopped", **loop.figures.counts())
 
 
 def since_typed(text: str) -> int | None:

@@ -29,6 +29,10 @@ class Figures:
     transaction_seconds: Histogram = field(default_factory=Histogram)
     """How long transactions took, from their first record to their end."""
 
+    def counts(self) -> dict[str, int]:
+        """Return what was done, for a line of the log."""
+        return {"records": self.records, "outputs": self.outputs, "dead_letters": self.dead_letters}
+
     @property
     def ready(self) -> bool:
         """Say whether records are read and written: the group has given us partitions, perhaps none."""

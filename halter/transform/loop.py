@@ -42,6 +42,8 @@ AGAIN_SECONDS: Final = 0.2
 """Time to poll between two tries to recover."""
 TELL_AGAIN_SECONDS: Final = 30.0
 FIGURES_SECONDS: Final = 1.0
+WRITTEN_SECONDS: Final = 30.0
+"""Who watches sees soon that something was written, and then no more than one line in this time."""
 REFRESH_SECONDS: Final = 2.0
 NO_MEMBER_SECONDS: Final = 20.0
 """Time after which a process that the group has given up, and that hears nothing from it, joins anew."""
@@ -148,7 +150,8 @@ class Loop:
         self._guilty: SourceRecord | None = None
         """That one, if it is known."""
         self._in_vain = 0
-        self._first_at = self._told_at = self._refreshed_at = self._figures_at = float("-inf")
+        self._first_at = self._told_at = self._refreshed_at = self._figures_at = self._written_at = float("-inf")
+        self._records_told = 0
         self._fenced_since: float | None = None
 
     def run(self) -> None:
@@ -183,6 +186,7 @@ class Loop:
             if now >= self._figures_at + FIGURES_SECONDS:
                 self._figures_at = now
                 self._note_figures()
+                self._tell_what_was_written(now)
                 self._refresh_now_and_then(now)
         except Refused as refused:
             self._isolate(refused)
@@ -436,6 +440,12 @@ class Loop:
         self.figures.lag = self._member.lag()
         if not len(self._pending) and self.figures.waiting and self._existence.answers():
             self._waits(False)
+
+    def _tell_what_was_written(self, now: float) -> None:
+        figures = self.figures
+        if figures.records > self._records_told and now >= self._written_at + WRITTEN_SECONDS:
+            self._written_at, self._records_told = now, figures.records
+            self._log.info("written", **figures.counts(), behind=sum(figures.lag.values()))
 
     def _refresh_now_and_then(self, now: float) -> None:
         if self._refresh_ is not None and now >= self._refreshed_at + REFRESH_SECONDS:

@@ -9,8 +9,10 @@ group may change in the background between two polls; partitions are taken away 
 the metadata of the moment (`fence`) is accepted by the group's coordinator as long as that has not happened to it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -35,6 +37,8 @@ MEMBER: Final[Conf] = {
     "fetch.wait.max.ms": 100,
 }
 LEADERS_SECONDS: Final = 1.0
+STRETCHES_MAX: Final = 16
+"""The log has no more stretches of a topic's partitions in a line."""
 
 
 class Member:
@@ -127,7 +131,7 @@ class Member:
                 self.consumer.list_topics(topic, LEADERS_SECONDS)
         self.consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in positions.items()])
         self._begun |= positions
-        self._log.info("partitions_begun", partitions=[f"{topic}[{number}]" for topic, number in sorted(positions)])
+        self._log.info("partitions_begun", partitions=in_short(positions))
 
     def committed(self, places: Collection[Place]) -> dict[Place, int]:
         """Return the committed offsets of partitions, when no transaction about them is open. Raises KafkaException."""
@@ -174,7 +178,7 @@ class Member:
             self._begin_anew(consumer)
         self._given |= _places(partitions)
         self.has_joined = True
-        self._log.info("partitions_assigned", partitions=[f"{it.topic}[{it.partition}]" for it in partitions])
+        self._log.info("partitions_assigned", partitions=in_short(_places(partitions)))
 
     def _begin_anew(self, consumer: Consumer) -> None:
         """Let go of partitions that a former membership had and no callback took: others may have had them meanwhile.
@@ -183,7 +187,7 @@ class Member:
         """
         kept = set(self._begun)
         if kept:
-            self._log.info("partitions_kept_under_another_name", partitions=sorted(kept))
+            self._log.info("partitions_kept_under_another_name", partitions=in_short(kept))
             self._hand_back(consumer, kept)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -196,7 +200,7 @@ class Member:
     def _taken_away(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
         places = _places(partitions)
         self._given -= places
-        self._log.info(how, partitions=[f"{topic}[{number}]" for topic, number in sorted(places)])
+        self._log.info(how, partitions=in_short(places))
         self._hand_back(consumer, places)
 
     def _hand_back(self, consumer: Consumer, places: set[Place]) -> None:
@@ -211,6 +215,23 @@ class Member:
             del self._begun[place]
         # Also with an empty list: the call is the answer that the group waits for.
         consumer.incremental_unassign([TopicPartition(*place) for place in mine])
+
+
+def in_short(places: Iterable[Place]) -> list[str]:
+    """Return partitions for a line of the log, which has to be bounded: `orders[0-5,8]` for seven of a topic."""
+    found = []
+    for topic, of_topic in groupby(sorted(places), key=itemgetter(0)):
+        stretches = [*_stretches(number for _, number in of_topic)]
+        more = ["…"] if len(stretches) > STRETCHES_MAX else []
+        found.append(f"{topic}[{','.join(stretches[:STRETCHES_MAX] + more)}]")
+    return found
+
+
+def _stretches(numbers: Iterable[int]) -> Iterator[str]:
+    """Yield the stretches of rising numbers that have no gap."""
+    for _, stretch in groupby(enumerate(numbers), key=lambda it: it[1] - it[0]):
+        own = [number for _, number in stretch]
+        yield f"{own[0]}-{own[-1]}" if len(own) > 1 else f"{own[0]}"
 
 
 def _places(partitions: list[TopicPartition]) -> set[Place]:

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from halter.topics import admin as topic_admin
 from halter.transform import member as member_module
 from halter.transform.errors import PositionGone, SlotTaken, SourceRefused
-from halter.transform.loop import Loop
+from halter.transform.loop import WRITTEN_SECONDS, Loop
 from halter.transform.member import Member
 from halter.transform.starts import BEGINNING_MS, Starts
 from processors.kafka.headers import headers_of
@@ -142,6 +142,31 @@ def test_a_group_that_begins_now_misses_nothing_of_partitions_that_were_idle_unt
     with place.running(since_ms=time.time_ns() // 1_000_000 + 1) as loop:
         wait_until("what came meanwhile", lambda: loop.figures.records == 1)
     assert [(it.value() or b"")[-9:] for it in place.read(place.destination, 4)][2:] == [b"meanwhile"] * 2
+
+
+def test_whoever_watches_sees_that_it_is_at_work_in_few_lines(place: Place) -> None:
+    later, refreshed = 0.0, list[float]()
+    place.write(b"first", b"second", b"third")
+    with (
+        structlog.testing.capture_logs() as lines,
+        place.running(
+            monotonic=lambda: time.monotonic() + later, refresh=lambda: bool(refreshed.append(later))
+        ) as loop,
+    ):
+        written = lambda: [it for it in lines if it["event"] == "written"]  # noqa: E731
+        wait_until("the first line", written)
+        place.write(b"fourth")
+        wait_until("the fourth record", lambda: loop.figures.records == 4)
+        seen = len(refreshed)
+        wait_until("a moment at which it could have said so", lambda: len(refreshed) > seen + 1)
+        assert len(written()) == 1, "the next line has time"
+        later = WRITTEN_SECONDS
+        wait_until("the second line", lambda: len(written()) == 2)
+        seen = len(refreshed)
+        later = 2 * WRITTEN_SECONDS
+        wait_until("a moment at which it could have said so again", lambda: len(refreshed) > seen + 1)
+    (_, last) = written()
+    assert [last[name] for name in ("records", "outputs", "dead_letters", "behind")] == [4, 8, 0, 0]
 
 
 def test_a_topic_that_does_not_exist_is_told_with_one_that_was_meant(place: Place) -> None:
