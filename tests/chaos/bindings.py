@@ -5,22 +5,29 @@ is aborted. The fault strikes once a third of the records have their effects. A 
 says how often each committed record of the source has its effects, and in which order. `--of` says what is attacked:
 bindings, correlated (bindings by correlation key, with the workers), sinks, or the loop alone. The processes reach the
 broker through a proxy, which one fault cuts. `--times` repeats it all, each time with a Kafka of its own; the table has
-the sums.
+the sums. `--results FILE` keeps each outcome at once, for `tests.chaos.mapping_table`.
+
+A run that comes to no verdict (the broker or a process did not start in time, say) is an outcome, too. It is no
+evidence of anything, so it does not count as a run; the next fault strikes a new Kafka.
 """
 
 import argparse
+import itertools
+import json
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import DEAD_LETTERS
 from tests.chaos import strikes
 from tests.chaos.kafka import Brokers
@@ -33,7 +40,9 @@ from tests.support.waiting import wait_until
 BATCH, EVERY_ABORTED = 20, 3
 LONG_SECONDS, BUSY = 10.0, 0.3
 """Who waits for a broker for longer than this uses less of a processor than this."""
-COLUMNS: Final = ("runs", "records", "effects", "lost", "doubled", "out of order")
+COLUMNS: Final = ("runs", "records", "effects", "lost", "doubled", "out of order", "without a verdict")
+NO_VERDICT: Final = (AssertionError, TimeoutError, subprocess.TimeoutExpired, HalterError, KafkaException)
+"""What a part of the scenery raises that does not come up or go on. Whatever else is raised is a fault of the judge."""
 
 
 class Source(threading.Thread):
@@ -244,11 +253,19 @@ class Outcome:
     seconds: float
     problems: list[str] = field(default_factory=list)
     runs: int = 1
+    """Runs that came to a verdict."""
+    without_verdict: int = 0
+
+    @classmethod
+    def without(cls, name: str, seconds: float, why: BaseException) -> Self:
+        """Return the outcome of a run that came to no verdict."""
+        problem = f"no verdict: {type(why).__name__}: {why}"
+        return cls(name, 0, 0, 0, 0, 0, seconds, [problem], runs=0, without_verdict=1)
 
     @property
     def row(self) -> str:
         """Return a row of the table."""
-        numbers = (self.runs, self.records, self.effects, self.lost, self.doubled, self.displaced)
+        numbers = (self.runs, self.records, self.effects, self.lost, self.doubled, self.displaced, self.without_verdict)
         return strikes.row(FAULTS[self.name].text, *numbers)
 
 
@@ -257,13 +274,13 @@ def summed(outcomes: Iterable[Outcome]) -> list[Outcome]:
     found: dict[str, Outcome] = {}
     for it in outcomes:
         one = found.setdefault(it.name, Outcome(it.name, 0, 0, 0, 0, 0, 0.0, runs=0))
-        for name in ("records", "effects", "lost", "doubled", "displaced", "seconds", "problems", "runs"):
+        for name in (each.name for each in fields(Outcome) if each.name != "name"):
             setattr(one, name, getattr(one, name) + getattr(it, name))
     return [*found.values()]
 
 
 class Attack:
-    """One installation, in which fault after fault strikes. The caller made the folder."""
+    """An installation, in which fault after fault strikes: a new one after a run without verdict."""
 
     def __init__(self, folder: Path, subject: Subject, say: Callable[[str], None] = lambda _: None) -> None:
         self._folder, self._subject, self._say = folder, subject, say
@@ -271,16 +288,40 @@ class Attack:
         self._looked_at = 0
 
     def run(self, names: Sequence[str], records: int = 6_000) -> Iterator[Outcome]:
-        """Yield what came of each fault."""
-        with ExitStack() as stack:
-            brokers = stack.enter_context(Brokers(self._folder / "kafka", 1))
-            variables = {"KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS)}
-            halter = Halter(brokers.bootstrap, PREFIX, self._folder, PARTITIONS, variables)
-            with halter.worker(), halter.client() as client:
-                self._subject.register(client)
-            halter.environment["KAFKA_BOOTSTRAP_SERVERS"] = brokers.proxied_bootstrap
-            for name in (it for it in FAULTS if it in names):
-                yield self._struck(name, brokers, halter, records)
+        """Yield what came of each fault. The caller made the folder."""
+        left = [it for it in FAULTS if it in names]
+        for number in itertools.count():
+            if not left:
+                return
+            folder, begun = self._folder / str(number), time.monotonic()
+            folder.mkdir()
+            try:
+                with ExitStack() as stack:
+                    brokers, halter = self._installed(folder, stack)
+                    while left:
+                        begun = time.monotonic()
+                        outcome = self._struck(left[0], brokers, halter, records)
+                        left.pop(0)
+                        yield self._told(outcome)
+            except NO_VERDICT as error:
+                if not left:
+                    raise  # every fault has its outcome: it is the end of the installation that failed
+                yield self._told(Outcome.without(left.pop(0), time.monotonic() - begun, error))
+
+    def _installed(self, folder: Path, stack: ExitStack) -> tuple[Brokers, Halter]:
+        """Return a Kafka and an installation with what the subject needs."""
+        brokers = stack.enter_context(Brokers(folder / "kafka", 1))
+        variables = {"KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS)}
+        halter = Halter(brokers.bootstrap, PREFIX, folder, PARTITIONS, variables)
+        with halter.worker(), halter.client() as client:
+            self._subject.register(client)
+        halter.environment["KAFKA_BOOTSTRAP_SERVERS"] = brokers.proxied_bootstrap
+        return brokers, halter
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        came = f"{outcome.records:,} records, {outcome.effects:,} effects"
+        self._say(f"{outcome.name}: {outcome.seconds:.0f} s; {came}; {'; '.join(outcome.problems) or 'as promised'}")
+        return outcome
 
     def _struck(self, name: str, brokers: Brokers, halter: Halter, records: int) -> Outcome:
         fault, begun, subject = FAULTS[name], time.monotonic(), self._subject
@@ -333,8 +374,6 @@ class Attack:
                 outcome.problems.append(f"each process used {busy:.0%} of a processor while there was no broker")
         for reader in (effects, committed):
             reader.close()
-        came = f"{outcome.records:,} records, {outcome.effects:,} effects"
-        self._say(f"{name}: {outcome.seconds:.0f} s; {came}; {'; '.join(outcome.problems) or 'as promised'}")
         return outcome
 
     def _programs(self, halter: Halter, name: str) -> Iterator[Processes]:
@@ -343,7 +382,7 @@ class Attack:
 
         def program(number: int) -> list[str]:
             slot = ("--slot", str(number)) if FAULTS[name].static else ()
-            return [*(it.format(**names, folder=self._folder) for it in subject.command), *slot]
+            return [*(it.format(**names, folder=halter.folder) for it in subject.command), *slot]
 
         if subject.runs_workers:
             kind = (lambda number: ("--slot", str(number))) if FAULTS[name].static else (lambda _: ())
@@ -403,6 +442,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.bindings", description=__doc__)
     parser.add_argument("--of", choices=SUBJECTS, default="bindings", help="what is attacked")
     parser.add_argument("--records", type=int, default=6_000)
+    parser.add_argument("--results", type=Path, metavar="FILE", help="add each outcome to this file, as a line of JSON")
     parser.add_argument("--times", type=int, default=1, help="how often each fault strikes (default: 1)")
 
     def run(folder: Path, names: Sequence[str], given: argparse.Namespace, say: Callable[[str], None]) -> list[Outcome]:
@@ -410,7 +450,13 @@ def main() -> None:
         for it in folders:
             it.mkdir()
         attacks = [Attack(it, SUBJECTS[given.of](), say) for it in folders]
-        return summed(outcome for it in attacks for outcome in it.run(names, given.records))
+        outcomes = []
+        for outcome in (outcome for it in attacks for outcome in it.run(names, given.records)):
+            outcomes.append(outcome)
+            if given.results is not None:
+                with given.results.open("a", encoding="utf-8") as results:
+                    results.write(json.dumps({"of": given.of, **asdict(outcome)}) + "\n")
+        return summed(outcomes)
 
     strikes.attack(parser, FAULTS, COLUMNS, run)
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -24,6 +25,8 @@ from tests.support.waiting import wait_until
 SESSION_MS: Final = 6_000
 END_SECONDS: Final = 120.0
 READY_SECONDS: Final = 60.0
+LOG_SHOWN: Final = 400
+"""Characters of the log of a process that has ended where it should run."""
 STUCK_CODE: Final = 70
 """Exit code of a process that a call to Kafka has not come back to."""
 
@@ -68,9 +71,13 @@ class Processes(Attacked):
         for number in numbers:
             self.started.append(self._start(number))
         for number in numbers:
-            log = self._halter.folder / f"{self._name}-{number}.log"
-            wait_until(f"{log.stem} takes part", lambda log=log: self._ready in log.read_text(), READY_SECONDS)  # type: ignore[misc]
+            wait_until(f"{self._name}-{number} takes part", partial(self._takes_part, number), READY_SECONDS)
         return self.started[-1]
+
+    def _takes_part(self, number: int) -> bool:
+        log = (self._halter.folder / f"{self._name}-{number}.log").read_text()
+        assert self.started[number].poll() is None, f"{self._name}-{number} ended: {log.strip()[-LOG_SHOWN:]}"
+        return self._ready in log
 
     def kill(self, number: int) -> None:
         """Kill one with SIGKILL, and start it again."""
