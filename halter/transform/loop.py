@@ -128,10 +128,11 @@ class Loop:
         `refresh` lets the mapping follow definitions, and returns True if they have changed. It is called now and then,
         and before anything becomes a dead letter. `begins` is called with partitions before they are read.
         """
-        if (tracing := settings.tracing()) is not None:
+        self._tracing = settings.tracing()
+        if self._tracing is not None:
             from halter.transform.tracing import TracedMapping  # it imports OpenTelemetry
 
-            mapping = TracedMapping(mapping, tracing, topics, name)
+            mapping = TracedMapping(mapping, self._tracing, topics, name)
         self._settings, self._topics, self._mapping, self._name = settings, topics, mapping, name
         self._limits, self._refresh_, self._begins = limits, refresh, begins
         self._stopped, self._log, self._monotonic = stopped, log, monotonic
@@ -172,6 +173,8 @@ class Loop:
             self._member.leave()
             self._writer.discard()
             self._watchdog.stop()
+            if self._tracing is not None:
+                self._tracing.flush()
 
     def _turn(self) -> None:
         self._gather()

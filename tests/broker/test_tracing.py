@@ -70,7 +70,7 @@ def test_one_trace_leads_from_a_client_through_a_restart_to_the_report_of_a_task
     variables = {
         "HALTER_TRACING": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",  # what comes, comes when a process ends
     }
     halter = Halter(bootstrap, prefix, tmp_path, 1, variables)
     untraced = replace(halter.settings, traces=False)
@@ -118,7 +118,7 @@ def test_a_trace_of_somebody_else_leads_through_a_binding_the_fold_and_a_sink(
     variables = {
         "HALTER_TRACING": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",  # what comes, comes when a process ends
     }
     halter = Halter(bootstrap, prefix, tmp_path, 1, variables)
     source, changes = f"{prefix}payments", f"{prefix}changes"
