@@ -49,7 +49,8 @@ class Fenced(HalterError):
 class NotSettled(HalterError):
     """A transaction stays open on a shard, long after its time-out: the coordinator's marks of its end were lost.
 
-    Whoever runs Kafka ends it by hand. The message names the partition and the command. Nothing of ours is lost.
+    Whoever runs Kafka ends it by hand. The message names the partition and the command. Kafka's tools can only abort
+    it; if it was committed elsewhere, part of the state goes with it, and the next load ends with StateLost.
     """
 
 

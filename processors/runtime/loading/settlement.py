@@ -118,7 +118,7 @@ class Settlement:
             f"s, found it at {begins}: a transaction is open there that nobody ends, its mark was lost. See it with "
             f"`kafka-transactions.sh describe-producers --topic {topic} --partition {partition}`, end it with "
             f"`kafka-transactions.sh abort --topic {topic} --partition {partition} --start-offset {begins}`, then "
-            "start the worker again; nothing is lost"
+            "start the worker again: if that transaction was committed elsewhere, it ends with StateLost"
         )
 
     def _fence_dead_owners_of_commands(
