@@ -70,6 +70,7 @@ NO_DEFINITION: Final = {
 }
 """The engine's codes for a definition that is not registered. The second one has other reasons too."""
 NO_WF_SPEC: Final = re.compile("there is no WfSpec '([^']+)'")
+NONE_THERE: Final = re.compile(r"there is no (WfSpec|ExternalEventDef) '([^']+)'((?: \d+)*)$")
 NO_VARIABLE: Final = re.compile("has no Variable '([^']+)'; it has (.+)$")
 """The engine's sentences about names that only its sentence tells: its rules do not guess, as the log keeps them."""
 Found = TypeVar("Found")
@@ -618,6 +619,20 @@ def add_hint(
         registered = definitions()
     except (KafkaException, HalterError):  # no right to read them
         return
+    if has_come_since(registered, str(rejected)):
+        rejected.args = (f"{rejected} yet when a worker decided this. It has been registered since: do it again",)
+        return
     is_there = any(not it.deleted for it in registered.versions(kind, name))
     if not (is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF):
         rejected.args = (f"{rejected}{meant(registered, name, kind)}",)
+
+
+def has_come_since(registered: Definitions, refusal: str) -> bool:
+    """Return True if there is by now what a refusal says there is not: somebody else has registered it meanwhile."""
+    missing = NONE_THERE.search(refusal)
+    if missing is None:
+        return False
+    kind, name, version = missing.groups()
+    if kind == "WfSpec":
+        return registered.latest_wf_spec(name, *map(int, version.split())) is not None
+    return any(not it.deleted for it in registered.versions(DefinitionKind.EXTERNAL_EVENT_DEF, name))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from halter import CommandRejected, CorrelatedEventRejected
 from halter.cli import COMMANDS, load, main
 from halter.files.definition_files import read_definition_file
 from tests.halter.test_show import DEFINITIONS
@@ -97,6 +98,46 @@ def test_of_a_version_that_there_is_not_the_versions_are_told(command: str, caps
 def test_nothing_is_suggested_where_a_refusal_is_about_something_else(capsys: pytest.CaptureFixture[str]) -> None:
     code, words = halter(capsys, "run", "cart", "--id", "w")
     assert (code, "did you mean" in words, "registered:" in words) == (1, False, False)
+
+
+LATE = """
+external_events: {late: {}}
+wf_specs:
+  - name: late
+    entrypoint: main
+    threads: {main: {nodes: {start: {kind: ENTRYPOINT, next: done}, done: {kind: EXIT}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "is_there"), [((None, None), True), ((0, None), True), ((0, 0), True), ((7, None), False)]
+)
+def test_who_needed_a_wf_spec_that_has_come_since_is_told_to_do_it_again(
+    client: RigClient, tmp_path: Path, version: tuple[int | None, int | None], is_there: bool
+) -> None:
+    major, revision = version
+    posted = client.run("late", {}, wf_run_id="w2", major=major, revision=revision)
+    register_what_is_late(client, tmp_path)
+    with pytest.raises(CommandRejected) as refused:
+        posted.outcome(0)
+    assert ("registered since: do it again" in str(refused.value)) is is_there
+    assert ("(registered: 0.0)" in str(refused.value)) is not is_there
+
+
+def test_who_posted_an_event_whose_def_has_come_since_is_told_to_do_it_again(client: RigClient, tmp_path: Path) -> None:
+    posted = client.post("w", "late", None, event_id=None, thread=None)
+    correlated = client.post_correlated("k", "late", None, event_id=None)
+    register_what_is_late(client, tmp_path)
+    with pytest.raises(CommandRejected, match="registered since: do it again"):
+        posted.outcome(0)
+    with pytest.raises(CorrelatedEventRejected, match="registered since: do it again"):
+        correlated.outcome(0)
+
+
+def register_what_is_late(client: RigClient, folder: Path) -> None:
+    path = folder / "late.yaml"
+    path.write_text(LATE.lstrip())
+    client.rig.turn(*read_definition_file(path).commands)
 
 
 def test_every_command_that_takes_the_name_of_a_definition_is_tried_here() -> None:
