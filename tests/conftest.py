@@ -5,7 +5,6 @@
 """
 
 import signal
-import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import Phase
 from hypothesis.internal.conjecture import engine
 
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
 
 # The time that an example takes depends on how busy the machine is. To explain a failure, every line is traced, up to
@@ -72,7 +72,4 @@ def prefix() -> str:
 @pytest.fixture
 def unused_port() -> int:
     """Return a port of the loopback address at which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    return free_port()

@@ -27,6 +27,7 @@ from halter.broker.configuration import HOST
 from halter.broker.errors import DataFolderInUse, DataFolderUnfit, JarsMissing, PortTaken
 from halter.broker.jars import kafka_jars, maven_repository, mirror_of_central, pinned_jars
 from halter.broker.node import Node, loud_lines
+from tests.support.ports import free_port
 
 DEADLINE_SECONDS = 60
 
@@ -130,12 +131,6 @@ def said_beside(ready_file: Path) -> Path:
 def java_of(ready_file: Path) -> list[int]:
     pids: list[int] = json.loads(ready_file.read_text())["broker_pids"]
     return pids
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def is_alive(pid: int) -> bool:

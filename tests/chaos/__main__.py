@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--members", choices=("static", "dynamic", "mixed"), default="mixed")
     parser.add_argument("--kip848", action="store_true", help="the group protocol of KIP-848")
     parser.add_argument("--session", type=float, default=4.0, help="session time-out in s, classic protocol")
-    parser.add_argument("--view", action="store_true", help="keep a view beside the workers, and compare it in the end")
+    parser.add_argument(
+        "--view", action="store_true", help="keep a view and a console beside them, and compare in the end"
+    )
     parser.add_argument("--tracing", action="store_true", help="let workers make spans, and count them by their names")
     parser.add_argument("--store", choices=("memory", "rocksdb"), default="memory", help="rocksdb: --members static")
     parser.add_argument(

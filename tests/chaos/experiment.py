@@ -16,6 +16,7 @@ from halter.client import Client
 from halter.topics import admin as topic_admin
 from processors.codec.resources import resource
 from processors.kafka.settings import Settings
+from tests.chaos.console import ConsoleUnderAttack
 from tests.chaos.faults import FAULTS, Scene, possible
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.fleet import Fleet, Program
@@ -63,7 +64,11 @@ class Options:
     store: str = "memory"
     """Where workers keep state. With `rocksdb` all members are static."""
     view: bool = False
-    """Keep a view beside the workers, kill it with every second fault, and compare it with the log in the end."""
+    """Keep two views beside the workers and a console on one of them; kill a view with every fault, compare in the end.
+
+    One keeps masked values, and is compared with the log byte for byte. The console may not show it, so it reads the
+    other one, and has to show what the first has.
+    """
     tracing: bool = False
     """Whether each record of the load begins a trace, and workers send their spans to a receiver."""
     upgrade_from: Path | None = None
@@ -121,7 +126,8 @@ class Experiment:
         self._options, self._folder, self._say = options, folder, say
         self._figures: dict[str, Any] = {}
         self._stuck: list[Finding] = []
-        self._view: ViewUnderAttack | None = None
+        self._views: list[ViewUnderAttack] = []
+        self._console: ConsoleUnderAttack | None = None
 
     def run(self) -> Report:
         """Run everything."""
@@ -191,8 +197,15 @@ class Experiment:
                     client.put(command)
             load.start()
             if options.view:
-                self._view = ViewUnderAttack(brokers.bootstrap, environment, self._folder)
-                self._view.keep()
+                where = brokers.bootstrap, environment, self._folder
+                self._views = [
+                    ViewUnderAttack(*where, name, with_masked=with_masked)
+                    for name, with_masked in (("view", True), ("view-of-console", False))
+                ]
+                for view in self._views:
+                    view.keep()
+                self._console = ConsoleUnderAttack(*where, self._views[1].file)
+                self._console.begin()
             struck_from = time.monotonic()
             self._strike(scene)
             self._figures["seconds of faults"] = round(time.monotonic() - struck_from, 1)
@@ -205,12 +218,15 @@ class Experiment:
             pulse.stop()
             watcher.stop()
             fleet.end()
-            if self._view is not None:
-                self._view.end()
+            for view in self._views:
+                view.end()
         verdict = self._judge(brokers, load, reporter, fleet)
-        if self._view is not None:
-            verdict.findings.extend(self._view.findings(settings))
-            self._figures["view killed"] = self._view.kills
+        for view in self._views:
+            verdict.findings.extend(view.findings(settings))
+        if self._console is not None:
+            self._figures["views killed"] = sum(view.kills for view in self._views)
+            verdict.findings.extend(self._console.findings(self._views[0].file))
+            self._figures |= self._console.figures
         return verdict, recoveries.felt
 
     def _strike(self, scene: Scene) -> None:
@@ -223,8 +239,8 @@ class Experiment:
             if options.seconds is not None and time.monotonic() - begun >= options.seconds:
                 return
             number += 1
-            if self._view is not None and number % 2:
-                self._view.kill()
+            if self._views:
+                self._views[number % 2].kill()
             if self._is_time_to_upgrade(number):
                 self._say(f"{number:>4} {time.monotonic() - begun:>7.1f} s  {'upgrade':16} {FAULTS['upgrade'](scene)}")
                 continue

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     """A timer took effect twice, early, never, or without having been armed."""
     KAFKA = "kafka"
     """A record that Kafka acknowledged is not there: the brokers lost it, not a worker."""
+    CONSOLE = "console"
+    """The console failed, was silent, or shows something else than the view."""
 
 
 @dataclass(frozen=True, slots=True)

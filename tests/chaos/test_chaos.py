@@ -20,4 +20,6 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_dies(tmp_path: Path) -
     assert {felt.kind for felt in report.felt} == set(KINDS)
     assert all(felt.seconds is not None for felt in report.felt)
     assert report.verdict.inputs > 300
+    assert report.figures["views killed"] > 0
+    assert report.figures["console: answers"]["200"] > 30
     assert report.figures["spans"].keys() >= {"fold RunWf", "fold ExternalEvent", "commit turn"}

@@ -18,6 +18,7 @@ import pytest
 from halter.view.place import open_view
 from tests.support.command_line import halter
 from tests.support.consoles import SETTINGS, served
+from tests.support.ports import free_port
 from tests.support.views import filled
 from tests.support.waiting import wait_until
 
@@ -99,13 +100,6 @@ def test_without_view_and_kafka_it_says_so_and_goes_on_when_the_view_is_there(tm
             port = re.findall(r"--health-port (\d+)", " ".join(_.args))[0]
             metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, verify=False).text
             assert 'halter_console_requests_total{status="503"} 2.0' in metrics
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def test_a_view_of_a_newer_release_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Consoles for tests: the real application on a real uvicorn, in a thread of the test's process."""
 
-import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,6 +18,7 @@ from processors.codec import Codec
 from processors.core.records.commands import ExternalEvent, QuarantineWfRun, ReleaseWfRun
 from processors.core.records.events import Rejected
 from tests.support.memory_source import MemorySource
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 CODEC = Codec.load()
@@ -67,9 +67,7 @@ class Served:
 @contextmanager
 def served(settings: ConsoleSettings = SETTINGS) -> Iterator[Served]:
     """Serve a console at a free port of the loopback address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        settings = replace(settings, port=free.getsockname()[1])
+    settings = replace(settings, port=free_port())
     listener = listening(settings)
     server = Server(console(settings), settings)
     thread = threading.Thread(target=server.run, args=([listener],), name="console")
