@@ -53,7 +53,7 @@ ABOUT_TIME = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With two test processes (`make test`), each takes a file at a time, and one of them takes all of ABOUT_TIME."""
+    """With several test processes (`make test`), each takes a file at a time, and one of them all of ABOUT_TIME."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
