@@ -119,7 +119,7 @@ class PartitionReader:
     def batches(
         self, topic: str, partition: int, start: int, stop: int | None = None
     ) -> Generator[list[Message], None, None]:
-        """Read the same, many records at a time. With `stop`, read up to this offset."""
+        """Read the same, many records at a time, at least one. With `stop`, read up to this offset."""
         with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
             low, end = self._watermarks(consumer, topic, partition)
             stop = end if stop is None else min(stop, end)
@@ -134,7 +134,9 @@ class PartitionReader:
                 if time.monotonic() - told > REPORT_SECONDS:
                     told = time.monotonic()
                     self.report(f"reading {topic}[{partition}]: at {position:,} of {end:,}")
-                yield records if position <= stop else [it for it in records if offset_of(it) < stop]
+                wanted = records if position <= stop else [it for it in records if offset_of(it) < stop]
+                if wanted:  # there may be marks of transactions alone before `stop`
+                    yield wanted
                 if position >= stop:
                     return
 

@@ -309,6 +309,23 @@ def test_history_is_whole_although_it_leaps_over_its_neighbours(
     assert entries == client.history(wf_run_id, from_start=True).entries
 
 
+def test_no_batch_is_empty_where_only_an_aborted_transaction_is_left_before_the_end(
+    bootstrap: str, prefix: str, tmp_path: Path
+) -> None:
+    with Halter(bootstrap, prefix, tmp_path, 1).client() as client:
+        topic, stops = client.topics.wf_events, (2, 4)  # each transaction is a record and a mark
+        producer = Producer(client.settings.producer(transactional_id=f"{prefix}marks"))
+        producer.init_transactions(30)
+        for finish in (producer.abort_transaction, producer.commit_transaction):
+            producer.begin_transaction()
+            producer.produce(topic, b"x")
+            producer.flush(30)
+            finish(30)
+        wait_until("the last mark", lambda: client.reader.end(topic, 0) == stops[-1])
+        read = [[len(records) for records in client.reader.batches(topic, 0, 0, stop)] for stop in stops]
+    assert read == [[], [1]]
+
+
 def test_show_and_history_of_nothing_are_nothing(client: Client) -> None:
     assert client.get("nothing") is None
     assert client.history("nothing").incarnations == []

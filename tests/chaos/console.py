@@ -94,7 +94,8 @@ class ConsoleUnderAttack:
         """Ask no more, end it, and yield what was wrong and where it shows something else than a view that is right."""
         self._is_over.set()
         for thread in self._asking:
-            thread.join(ANSWER_SECONDS)
+            if thread.ident is not None:
+                thread.join(ANSWER_SECONDS)
         yield from self._findings
         assert self._process is not None
         if (code := self._process.poll()) is not None:
