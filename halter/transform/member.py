@@ -9,15 +9,13 @@ group may change in the background between two polls; partitions are taken away 
 the metadata of the moment (`fence`) is accepted by the group's coordinator as long as that has not happened to it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from halter.transform.pending import Place
+from halter.transform.pending import Place, in_short
 from halter.transform.starts import ASK_SECONDS, Starts
 from processors.kafka.property_checks import ALWAYS_MEMBER, Conf
 from processors.kafka.settings import Settings
@@ -37,8 +35,6 @@ MEMBER: Final[Conf] = {
     "fetch.wait.max.ms": 100,
 }
 LEADERS_SECONDS: Final = 1.0
-STRETCHES_MAX: Final = 16
-"""The log has no more stretches of a topic's partitions in a line."""
 
 
 class Member:
@@ -215,23 +211,6 @@ class Member:
             del self._begun[place]
         # Also with an empty list: the call is the answer that the group waits for.
         consumer.incremental_unassign([TopicPartition(*place) for place in mine])
-
-
-def in_short(places: Iterable[Place]) -> list[str]:
-    """Return partitions for a line of the log, which has to be bounded: `orders[0-5,8]` for seven of a topic."""
-    found = []
-    for topic, of_topic in groupby(sorted(places), key=itemgetter(0)):
-        stretches = [*_stretches(number for _, number in of_topic)]
-        more = ["…"] if len(stretches) > STRETCHES_MAX else []
-        found.append(f"{topic}[{','.join(stretches[:STRETCHES_MAX] + more)}]")
-    return found
-
-
-def _stretches(numbers: Iterable[int]) -> Iterator[str]:
-    """Yield the stretches of rising numbers that have no gap."""
-    for _, stretch in groupby(enumerate(numbers), key=lambda it: it[1] - it[0]):
-        own = [number for _, number in stretch]
-        yield f"{own[0]}-{own[-1]}" if len(own) > 1 else f"{own[0]}"
 
 
 def _places(partitions: list[TopicPartition]) -> set[Place]:

@@ -1,13 +1,17 @@
 """Records that were read, with what they become, until Kafka has both. Knows no client of Kafka."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 from halter.transform.records import Output, SourceRecord
 
 Place: TypeAlias = tuple[str, int]
 """Topic and partition."""
+STRETCHES_MAX: Final = 16
+"""The log has no more stretches of a topic's partitions in a line."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,3 +79,20 @@ class Pending:
 def offsets_behind(taken: Iterable[Taken]) -> dict[Place, int]:
     """Return for each partition the offset behind the last of its records."""
     return {it.place: it.record.offset + 1 for it in taken}
+
+
+def in_short(places: Iterable[Place]) -> list[str]:
+    """Return partitions for a line of the log, which has to be bounded: `orders[0-5,8]` for seven of a topic."""
+    found = []
+    for topic, of_topic in groupby(sorted(places), key=itemgetter(0)):
+        stretches = [*_stretches(number for _, number in of_topic)]
+        more = ["…"] if len(stretches) > STRETCHES_MAX else []
+        found.append(f"{topic}[{','.join(stretches[:STRETCHES_MAX] + more)}]")
+    return found
+
+
+def _stretches(numbers: Iterable[int]) -> Iterator[str]:
+    """Yield the stretches of rising numbers that have no gap."""
+    for _, stretch in groupby(enumerate(numbers), key=lambda it: it[1] - it[0]):
+        own = [number for _, number in stretch]
+        yield f"{own[0]}-{own[-1]}" if len(own) > 1 else f"{own[0]}"

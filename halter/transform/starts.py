@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from halter.transform.pending import Place
+from halter.transform.pending import Place, in_short
 
 BEGINNING_MS: Final = 0
 """Stands for the beginning of a topic, whatever times its records have."""
@@ -63,8 +63,9 @@ class Starts:
                 return consumer.commit(offsets=offsets, asynchronous=False)
 
             _expect_done(self._once(commit))
+            self._log.info("begins", partitions=in_short(begun))
             for (topic, partition), offset in begun.items():
-                self._log.info("begins", topic=topic, partition=partition, offset=offset)
+                self._log.debug("begins_at", topic=topic, partition=partition, offset=offset)
             starts |= begun
         return starts
 

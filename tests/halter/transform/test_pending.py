@@ -1,7 +1,7 @@
-"""What was read and is not committed, and where partitions begin."""
+"""What was read and is not committed, where partitions begin, and what the log says of them."""
 
 from halter.transform import Output, SourceRecord, TimestampType
-from halter.transform.pending import Pending, Taken, offsets_behind
+from halter.transform.pending import STRETCHES_MAX, Pending, Taken, in_short, offsets_behind
 from halter.transform.starts import metadata_of, since_of
 
 
@@ -52,3 +52,16 @@ def test_keys_and_headers_count_as_values_do() -> None:
     record = SourceRecord("orders", 0, 1, 0, TimestampType.CREATE_TIME, b"kk", None, (("a", b"hhh"), ("b", b"")))
     found.add(Taken(record))
     assert found.bytes == 5
+
+
+def test_a_line_of_the_log_has_stretches_of_partitions() -> None:
+    orders = [("orders", number) for number in (8, 0, 1, 2, 11, 12)]
+    assert in_short([*orders, ("carts", 3)]) == ["carts[3]", "orders[0-2,8,11-12]"]
+    assert in_short([]) == []
+
+
+def test_a_line_of_the_log_is_bounded_however_many_partitions_there_are() -> None:
+    (scattered,) = in_short(("orders", number) for number in range(0, 2_000, 2))
+    assert scattered.count(",") == STRETCHES_MAX
+    assert scattered.endswith(",…]")
+    assert in_short(("orders", number) for number in range(2_000)) == ["orders[0-1999]"]
