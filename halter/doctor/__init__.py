@@ -9,6 +9,7 @@ connection   brokers and versions
 topics       topics, settings and replicas against topics.yaml
 rights       what this principal may do, by service
 writing      a transaction that is begun and aborted, and clocks
+hanging      transactions that nobody ends
 workers      the group of the workers, what nobody has folded yet, partitions that stand still
 standing     the same of what waits to be folded, as data
 letters      dead letters

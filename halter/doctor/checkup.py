@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
-from halter.doctor import beside, connection, letters, rights, schemas, topics, workers, writing
+from halter.doctor import beside, connection, hanging, letters, rights, schemas, topics, workers, writing
 from halter.doctor.cluster import Cluster
 from halter.doctor.examination import CHECK_SECONDS, Check, examine
 from halter.doctor.findings import Examined, Finding, Verdict
@@ -81,6 +81,7 @@ def _of_kafka(cluster: Cluster, wanted: Wanted, answered_ms: float) -> list[Chec
         Check("replicas", partial(topics.replicas, cluster), "looking at replicas"),
         Check("transaction", partial(writing.transaction, cluster, attempted), "trying a transaction"),
         Check("clocks", partial(writing.clocks, cluster, attempted), "comparing clocks"),
+        Check("hanging", partial(hanging.hanging, cluster), "looking for hanging transactions"),
         Check("workers", partial(workers.workers, cluster), "asking for the workers"),
         Check("folding", partial(workers.folding, cluster), "looking for what waits"),
         Check("task workers", partial(workers.task_workers, cluster), "asking for task workers"),

@@ -31,6 +31,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from halter.client.log_records import decoded, log_entry
+from halter.client.reading import Isolation
 from halter.doctor.findings import Skip
 from processors.core.records.fold_position import FoldPosition
 from processors.fold.log_tail import LogTail
@@ -301,24 +302,26 @@ class Cluster:
         }
         return {place: records[-1] for place, records in written.items() if records}
 
-    def ends_of(self, places: Iterable[Place]) -> dict[Place, int]:
-        """Return where each partition ends, open transactions left out."""
-        return self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    def ends_of(
+        self, places: Iterable[Place], isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> dict[Place, int]:
+        """Return where each partition ends, open transactions left out unless uncommitted records count."""
+        return self._offsets(places, OffsetSpec.latest(), isolation)  # type: ignore[no-untyped-call]
 
     def begins_of(self, places: Iterable[Place]) -> dict[Place, int]:
         """Return where each partition begins."""
         return self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
-    def _offsets(self, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
+    def _offsets(
+        self, places: Iterable[Place], spec: OffsetSpec, isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> dict[Place, int]:
         """Return an offset of each partition. One without an answer is left out: its leader may be gone, which
         another check says.
         """
         wanted = {TopicPartition(*place): spec for place in places}
         if not wanted:
             return {}
-        asked = self.admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ASK_SECONDS
-        )
+        asked = self.admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ASK_SECONDS)
         return {place: answer.offset for place, answer in _answers(asked).items()}
 
     def newest_times(self, places: Iterable[Place]) -> dict[Place, int]:
@@ -349,8 +352,10 @@ class Cluster:
             consumer.close()
         return {(it.topic, it.partition): it.offset for it in found if it.error is None and it.offset >= 0}
 
-    def read(self, starts: Mapping[Place, int], most: int, seconds: float = ASK_SECONDS) -> dict[Place, list[Message]]:
-        """Read up to `most` committed records of each partition, from these offsets on, until each has ended.
+    def read(
+        self, starts: Mapping[Place, int], most: int, isolation: Isolation = "read_committed"
+    ) -> dict[Place, list[Message]]:
+        """Read up to `most` records of each partition, from these offsets on, until each has ended.
 
         Partitions that have not answered in time are missing in the answer. Raises Refused and KafkaException.
         """
@@ -360,12 +365,13 @@ class Cluster:
         open_places = set(starts)
         consumer = Consumer(
             self.settings.consumer(
-                group_id=self.topics.reader_group, **{"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+                group_id=self.topics.reader_group,
+                **{"enable.partition.eof": True, "fetch.wait.max.ms": 10, "isolation.level": isolation},
             )
         )
         try:
             consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
-            until = time.monotonic() + seconds
+            until = time.monotonic() + ASK_SECONDS
             while open_places and time.monotonic() < until:
                 message = consumer.poll(0.1)
                 if message is None:

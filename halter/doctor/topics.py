@@ -29,7 +29,7 @@ def topics(cluster: Cluster) -> Iterator[Finding]:
         return
     if missing:
         are = "one topic does" if len(missing) == 1 else f"{len(missing)} topics do"
-        yield Finding(Verdict.WRONG, f"{are} not exist: {listed(missing)}", APPLY, {"missing": missing})
+        yield Finding(Verdict.WRONG, f"{are} not exist: {listed(missing)}", _make(cluster), {"missing": missing})
     if shapes.hidden and not shapes.there:
         raise Skip("Kafka shows this principal none of the topics")
     seen, as_wanted = 0, 0
@@ -63,7 +63,13 @@ def _other_counts(cluster: Cluster, shapes: Shapes) -> Iterator[Finding]:
 def _nothing_here(cluster: Cluster) -> tuple[str, str]:
     prefix = cluster.topics.prefix
     found = f"none of the {len(cluster.topics.all)} topics exists" + (f" with the prefix '{prefix}'" if prefix else "")
-    return found, "`halter topics apply` creates them; if they have a prefix, name it (--prefix, HALTER_PREFIX)"
+    return found, f"{_make(cluster)}; if they have a prefix, name it (--prefix, HALTER_PREFIX)"
+
+
+def _make(cluster: Cluster) -> str:
+    """Say what creates topics that are missing, on as many brokers as there are."""
+    fewer = any(it.replication > len(cluster.brokers().alive) for it in cluster.topics.all)
+    return f"`halter topics apply{' --replication auto' if fewer else ''}` creates what is missing"
 
 
 def _as_wanted(cluster: Cluster, shapes: Shapes, seen: int, as_wanted: int) -> str:
@@ -95,14 +101,15 @@ def _problems(topic: Topic, found: FoundTopic, cluster: Cluster) -> Iterator[Fin
     if not found.configs:  # we may not see them
         return
     found = replace(found, partitions=topic.partitions)  # told already, for all topics
+    change = compare(topic, found, cluster.topics, cluster.admin)
+    mend = "; ".join(change.reasons) if change.action is Action.REFUSED else APPLY
     wrong = problems(topic, found, cluster.topics)
-    yield from (Finding(Verdict.WRONG, it, APPLY, data) for it in wrong)
+    yield from (Finding(Verdict.WRONG, it, mend, data) for it in wrong)
     if wrong:
         return
-    change = compare(topic, found, cluster.topics, cluster.admin)
     if change.action is not Action.UNCHANGED:
         differing = listed(f"{it.name} is {it.before}, not {it.after}" for it in change.configs)
-        yield Finding(Verdict.WARNING, f"{topic.name}: {differing}", APPLY, data)
+        yield Finding(Verdict.WARNING, f"{topic.name}: {differing}", mend, data)
 
 
 def replicas(cluster: Cluster) -> Iterator[Finding]:

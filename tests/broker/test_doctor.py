@@ -71,8 +71,8 @@ def test_an_installation_that_works_is_fine_and_no_record_is_left(
     assert [it for of_check in found.values() for it in of_check if it["verdict"] not in {"fine", "skipped"}] == []
     assert code == 0
     assert verdicts(found).keys() == {
-        "connection", "versions", "rights", "topics", "replicas", "transaction", "clocks", "workers", "folding",
-        "task workers", "dead letters", "schemas",
+        "connection", "versions", "rights", "topics", "replicas", "transaction", "clocks", "hanging", "workers",
+        "folding", "task workers", "dead letters", "schemas",
     }  # fmt: skip
     (of_workers,) = found["workers"]
     assert of_workers["data"]["owners"].keys() == {"0", "1", "2"}
@@ -252,6 +252,82 @@ def test_each_fault_of_topics_is_found_and_says_how_it_is_mended(
     assert of_replicas["verdict"] == "wrong"
     assert of_replicas["data"]["topics"] == [f"{settings.prefix}dead-letters (min.insync.replicas 2, 1 replica)"]
     assert found["workers"][0]["mend"] == "`halter worker` starts one"
+
+
+ALTERED = {
+    "no such topic": ("kept_inputs", {}),
+    "cleanup.policy of rows": ("wf_runs", {"cleanup.policy": "delete"}),
+    "cleanup.policy of an input": ("task_reports", {"cleanup.policy": "compact"}),
+    "time of an input": ("external_events", {"message.timestamp.type": "CreateTime"}),
+    "retention of the log": ("wf_events", {"retention.ms": "3600000"}),
+    "retention of an input": ("wf_commands", {"retention.ms": "60000"}),
+    "replicas to be in sync": ("dead_letters", {"min.insync.replicas": "2"}),
+    "size of records": ("task_requests", {"max.message.bytes": "1000"}),
+}
+"""What is wrong with a topic that no record was written to: its name and settings; `halter topics apply` mends it."""
+
+
+def test_what_it_says_of_topics_mends_them(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong: dict[str, dict[str, str]] = {}
+    for name, configs in ALTERED.values():
+        wrong[name] = wrong.get(name, {}) | configs
+    missing = {name for name, configs in ALTERED.values() if not configs}
+    make_topics(settings, tuple(it.replace("_", "-") for it in missing), **wrong)
+    _, found = told(capsys, settings)
+    said = [it for check in ("topics", "replicas") for it in found[check] if it["verdict"] in {"wrong", "warning"}]
+    for what, (name, configs) in ALTERED.items():
+        topic = settings.prefix + name.replace("_", "-")
+        setting = next(iter(configs), "exist")
+        of_it = [it for it in said if topic in it["found"] and setting in it["found"]]
+        assert of_it, (what, said)
+        assert all("halter topics apply" in it["mend"] for it in of_it)
+    (of_missing,) = (it for it in said if "missing" in it["data"])
+    assert "`halter topics apply --replication auto`" in of_missing["mend"], "there is one broker"
+    where = ["--bootstrap", settings.bootstrap, "--prefix", settings.prefix, "--partitions", str(settings.partitions)]
+    code, _, err = halter(capsys, "topics", "apply", "--yes", "--replication", "auto", *where)
+    assert code == 0, err
+
+    def after() -> set[str]:
+        _, found = told(capsys, settings)
+        return {it["verdict"] for check in ("topics", "replicas") for it in found[check]}
+
+    wait_until("that brokers tell it", lambda: after() == {"fine"})
+
+
+def test_where_apply_would_refuse_it_says_what_else_there_is(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_topics(settings, external_events={"message.timestamp.type": "CreateTime"})
+    producer = Producer(settings.producer())
+    producer.produce(settings.topics().external_events, b"x", b"wf-1")
+    assert producer.flush(20) == 0
+    _, found = told(capsys, settings)
+    (wrong,) = (it for it in found["topics"] if it["verdict"] == "wrong")
+    assert "Set up anew under another prefix" in wrong["mend"]
+    assert "`halter topics apply` changes it" not in wrong["mend"]
+
+
+def test_a_transaction_that_nobody_ends_is_found_and_what_it_hides(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_topics(settings)
+    monkeypatch.setattr("halter.doctor.hanging.OPEN_MS", -60_000)
+    topic = settings.topics().wf_commands
+    hanging = Producer(settings.producer(**{"transactional.id": f"{settings.prefix}x"}))
+    hanging.init_transactions(30)
+    hanging.begin_transaction()
+    hanging.produce(topic, b"one", b"wf-1", partition=0)
+    assert hanging.flush(30) == 0
+    with Client.of(settings, settings.topics()) as client:
+        client.post_all([RunWf("w-1", "cart")])
+    code, found = told(capsys, settings)
+    (finding,) = found["hanging"]
+    assert (code, finding["verdict"]) == (1, "wrong")
+    assert finding["data"] == {"topic": topic, "partition": 0, "offset": 0, "hidden": 2}
+    assert f"abort --topic {topic} --partition 0 --start-offset 0`" in finding["mend"]
+    assert found["folding"][0]["found"] == "no record waits to be folded", "of what is hidden nobody else knows"
+    hanging.abort_transaction(30)
+    wait_until("that it is over", lambda: told(capsys, settings)[1]["hanging"][0]["verdict"] == "fine")
 
 
 def test_what_waits_without_a_worker_is_a_warning_that_says_since_when(
