@@ -50,6 +50,10 @@ class NotThere(HalterError):
     """What was asked for is not there. Whoever asked takes another id."""
 
 
+class NotFolded(HalterError):
+    """What was asked for is not there yet, and what makes it may wait. Whoever asked looks why it waits."""
+
+
 class BadQuery(HalterError):
     """A query has a value that cannot be. Whoever typed it corrects it; the message says which there are."""
 
@@ -62,6 +66,7 @@ STATUSES: Final[tuple[tuple[type[HalterError], int], ...]] = (
     (NoSuchWfRun, 404),
     (NoSuchMoment, 404),
     (NotThere, 404),
+    (NotFolded, 404),
     (NoDeadLetter, 404),
     (BadQuery, 400),
     (BadFilter, 400),

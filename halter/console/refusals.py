@@ -54,6 +54,8 @@ def _onward(request: Request, problem: Problem) -> list[Onward]:
         found.append(Onward("Back to the form", before))
     elif not is_form and problem.status in PASSING:
         found.append(Onward("Try again", before))
+    if problem.code == "NOT_FOLDED":
+        found.append(Onward("Partitions", "/partitions#standing"))
     return [*found, Onward("Overview", "/")]
 
 

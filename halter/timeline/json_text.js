@@ -4,7 +4,8 @@
 /** @typedef {{ path: string, text: string }} Leaf */
 /** @typedef {{ path: string, before: string | null, after: string | null }} Change */
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s{}[\]:,"]+/g;
+// A string may have no end: a text that was cut is shown as far as it goes.
+const TOKEN = /"(?:[^"\\]|\\.)*"?|[{}[\]:,]|[^\s{}[\]:,"]+/g;
 const PLAIN_KEY = /^"[A-Za-z_][\w-]*"$/;
 
 /**

@@ -253,7 +253,8 @@ export class Lanes {
     }
     this.drawArrows(arrows, fromTop, from, to, x, view);
     this.drawTop(top, from, to, x, view);
-    const veil = Math.min(view.width, Math.max(0, x(this.cursor) + cell, x(this.cursor + 1)));
+    const isLast = this.cursor === this.model.size - 1; // what stands there then is the name of something, not the future
+    const veil = isLast ? view.width : Math.min(view.width, Math.max(0, x(this.cursor) + cell, x(this.cursor + 1)));
     const future = svg("rect", { x: veil, y: AXIS, width: view.width - veil, height: view.height, class: "veil" });
     const line = svg("line", { x1: x(this.cursor), x2: x(this.cursor), y1: AXIS - 6, y2: view.height, class: "cursor" });
     const current = this.drawCurrent(x, view);

@@ -126,13 +126,14 @@ export class Model {
   }
 
   /**
-   * The event at which a history opens: that which ended the WfRun, else the last one. Behind an end there is only
-   * tidying up, such as the removal of its correlation keys.
+   * The event at which a history opens: the last one. If the record that ended the WfRun is the last one, it is the
+   * event that ended it: what this record did behind that is only tidying up, such as removing correlation keys.
    */
   newest() {
     const status = this.fields.get("t0.status");
     const ended = status && ["COMPLETED", "ERROR", "EXCEPTION"].includes(status.to[status.to.length - 1]);
-    return ended ? status.at[status.at.length - 1] : this.size - 1;
+    const end = ended ? status.at[status.at.length - 1] : this.size - 1;
+    return this.command(end).last === this.size - 1 ? end : this.size - 1;
   }
 
   /**

@@ -42,6 +42,11 @@ class PartitionLine:
     event_ms: int | None
 
 
+def partition_count(connection: Connection) -> int:
+    """Return how many partitions the installation has; 0 if nothing was read yet."""
+    return connection.execute(select(t.source.c.partitions)).scalar() or 0
+
+
 def partitions(connection: Connection) -> list[PartitionLine]:
     """Return how far each partition is read."""
     c = t.partitions.c

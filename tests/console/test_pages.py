@@ -451,6 +451,40 @@ def test_without_a_worker_the_first_page_says_that_nothing_is_folded(tmp_path: P
         assert "1 record waits, and no worker is running" in said(read(client, "/"))
 
 
+def test_a_wf_run_of_which_nothing_is_folded_says_what_waits(tmp_path: Path) -> None:
+    waits = Waiting(("wf-commands", 0), "wf-commands", 7, b"cart-new", views.START_MS)
+    for number, (found, words) in enumerate({
+        "still": (
+            Folding({waits.place: 2}, [waits], {0: waits}),
+            {"cart-new": "partition 0 stands still, because a rule broke or a worker restores; the record "
+                         "wf-commands[0]@7 waits for it since 2026-01-01T00:00:00.000Z",
+             "cart-other": "the record wf-commands[0]@7 waits there, and what came for it may too"},
+        ),
+        "unmanned": (
+            Folding({waits.place: 2}, [waits], is_unmanned=True),
+            {"cart-new": "and 2 records wait on its partition 0: no worker is running; halter worker starts one"},
+        ),
+    }.values()):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with shop(folder, replace(SETTINGS, folding=lambda found=found: found)) as it:
+            client = it.console.client()
+            read(client, "/partitions")
+            for wf_run_id, told in words.items():
+                page = read(client, f"/wf-runs/{wf_run_id}", 404)
+                assert "Not folded yet" in said(page)
+                assert told in said(page)
+                assert any("/partitions" in it for it in page.links)
+
+
+def test_a_wf_run_that_nobody_started_or_that_is_in_quarantine_says_so(it: Shop) -> None:
+    client = it.console.client()
+    early = said(read(client, "/wf-runs/cart-early"))
+    assert "Not started yet. cart-early was not started yet: 1 ExternalEvent waits for its RunWf" in early
+    assert "In quarantine. cart-quarantined is QUARANTINED since" in said(read(client, "/wf-runs/cart-quarantined"))
+    assert "Not started yet" not in said(read(client, "/wf-runs/cart-waits"))
+
+
 def test_a_view_that_is_behind_says_how_far(it: Shop) -> None:
     with it.writing() as connection:
         connection.execute(update(tables.partitions).values(lag=12_345))

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from docs.console_pictures import BYTES_MAX, FOLDER, take
 from halter.view import tables
-from processors.core.records.commands import ExternalEvent, StopWfRun
+from processors.core.records.commands import ExternalEvent, RunWf, StopWfRun
 from tests.support import views
 from tests.support.chromium import browser
 from tests.support.console_pages import Shop, shop
@@ -202,10 +202,23 @@ def test_if_kafka_is_away_the_timeline_can_be_asked_for_again(opened: Any, it: S
     try:
         page = opened("/wf-runs/order-killed")
         expect(page.locator("#timeline-problem")).to_contain_text("does not answer")
+        assert page.locator(".notice.warn:visible").count() == 1, "it is said once"
     finally:
         it.kafka_is_away = False
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#details h2")).to_be_visible()
+
+
+def test_a_history_that_is_gone_is_not_one_that_cannot_be_read_now(opened: Any, it: Shop) -> None:
+    run = it.engine.runs.pop("order-failed")
+    try:
+        page = opened("/wf-runs/order-failed")
+        expect(page.locator("#timeline-loading")).to_be_hidden()
+        expect(page.locator("#why-away")).to_contain_text("The log has no event of it any more")
+        expect(page.locator("#timeline-away")).to_be_hidden()
+        expect(page.locator("#failure")).to_contain_text("the stock is closed")
+    finally:
+        it.engine.runs["order-failed"] = run
 
 
 def test_without_javascript_the_pages_read_and_the_timeline_says_where_its_list_is(opened: Any) -> None:
@@ -257,9 +270,24 @@ def test_what_changed_fits_its_card_if_ids_are_long(opened: Any, it: Shop) -> No
     it.catch_up()
     for viewport in ({"width": 1280, "height": 850}, {"width": 390, "height": 844}):
         page = opened("/wf-runs/order-done", viewport=viewport)
-        page.locator("#last").click()
         expect(page.locator(".changes tbody")).to_contain_text(long_id)
         assert page.locator(".changes .wide").evaluate("it => it.scrollWidth - it.clientWidth") == 0
+
+
+def test_long_ids_and_values_leave_room_for_the_other_columns(opened: Any, it: Shop) -> None:
+    it.engine.put(RunWf("cart-long", "cart", {"customer": "words of it " * 99, "card": "4111111111111111"}))
+    it.engine.put(ExternalEvent("cart-long", "address-changed", "e" * 90, "W" * 3_000))
+    it.catch_up()
+    page = opened("/wf-runs/cart-long/threads")
+    expect(page.locator("#t2")).to_contain_text("e" * 90)
+    assert page.locator(".scroll").last.evaluate("it => it.scrollWidth - it.clientWidth") == 0
+    page = opened("/wf-runs/cart-long", viewport={"width": 390, "height": 844})
+    event = page.locator(".externals li").last
+    status, name = event.locator(".external-status").bounding_box(), event.locator("b").bounding_box()
+    assert status is not None
+    assert name is not None
+    assert status["x"] + status["width"] <= name["x"]
+    expect(page.locator(".card .variables summary").first).to_contain_text("words of it words")
 
 
 def test_a_phone_shows_all_places_and_a_status_stays_in_its_tile(opened: Any) -> None:

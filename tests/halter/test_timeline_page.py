@@ -154,6 +154,9 @@ def test_a_wf_run_that_has_ended_opens_at_its_end_and_not_at_what_is_tidied_up_b
     assert "COMPLETED" in card(page, 0).inner_text()
     page.locator("#last").click()
     assert at(page) == event_of(file, "CorrelationKeyChanged", -1)
+    engine.put(ExternalEvent("w1", "paid", "p2", 1250))
+    file.write_text(html(recording("w1", log(engine, "w1"), definitions)), encoding="utf-8")
+    assert opened(file).locator("#next").is_disabled(), "what another record has brought since is no tidying up"
 
 
 def test_an_address_leads_to_an_event_with_the_state_then(opened: Any, pages: dict[str, Path]) -> None:
@@ -326,7 +329,11 @@ def test_values_are_shown_whole_however_deep_large_or_exact_they_are(opened: Any
     assert shown.count('"in"') == DEEP
     assert "\\u202eend" in shown
     assert "\u202e" not in page.content()
-    page.locator("tr", has_text="text").locator("summary").last.click()
+    summary = page.locator("tr", has_text="text").locator("summary").last
+    expect(summary).to_have_text(f'"{"y" * 79}…')
+    inside = "it => it.closest('.card').getBoundingClientRect().right - it.getBoundingClientRect().right"
+    assert summary.evaluate(inside) >= 0, "it stays in its card"
+    summary.click()
     expect(card(page, 0)).to_contain_text("300,002 characters")
 
 

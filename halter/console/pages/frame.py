@@ -61,6 +61,7 @@ TITLES: Final = {
     "TOO_MANY_REQUESTS": "That was a little often",
     "TOO_MANY_ACTIONS": "That was a little often",
     "TOO_LARGE": "That is too large",
+    "NOT_FOLDED": "Not folded yet",
 }
 """What stands above an error, by its code."""
 TITLES_BY_STATUS: Final = {

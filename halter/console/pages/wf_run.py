@@ -18,13 +18,14 @@ from halter.console.pages.formats import Formats
 from halter.console.pages.frame import may_act, page, reading
 from halter.console.pages.marks import Marks, marks_of
 from halter.console.pages.specs_of import spec_of
-from halter.console.problems import NotThere, problem_of
+from halter.console.problems import NotFolded, NotThere, problem_of
 from halter.history.source import NoSuchWfRun
 from halter.show.drawing import Drawing, drawings
 from halter.show.times import iso
-from halter.view import external_event_lists, one_wf_run
+from halter.view import external_event_lists, one_wf_run, progress
 from halter.view.paging import Count
 from processors.core.records.errors import HalterError
+from processors.kafka.partitioner import partition_of
 
 EVENTS_MAX: Final = 100
 """Events on a page that is read without JavaScript."""
@@ -37,6 +38,8 @@ TABS: Final = (
 _WHO: Final = re.compile(r"(#\d+\s\S+)\s(.*)", re.DOTALL)
 """A sentence about a thread begins with its name."""
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z")
+STAGES: Final = {"NOT_STARTED": "Not started yet.", "DELETED": "Deleted.", "QUARANTINED": "In quarantine."}
+"""What is said of a WfRun as a whole, above what is said of its threads."""
 LIVE: Final = ("RUNNING", "HALTING", "HALTED")
 
 
@@ -211,8 +214,9 @@ def _page(
         seen = one_wf_run.wf_run(connection, wf_run_id, from_thread=from_thread)
         inputs_count = one_wf_run.external_events_count(connection, wf_run_id)
         tasks_count = one_wf_run.tasks_count(connection, wf_run_id)
+        partitions = progress.partition_count(connection)
     if seen is None and not_logged is not None:
-        raise not_logged
+        raise _not_folded(request, wf_run_id, partitions) or not_logged
     # ExternalEvents may wait for a WfRun that nobody has started.
     if seen is None and tab not in ("timeline", "events", "event") and not (tab == "inputs" and inputs_count.number):
         raise NotThere(f"the view has no WfRun '{wf_run_id}'; check the id, or look whether the view is behind")
@@ -236,18 +240,40 @@ def _page(
     return page(request, f"wf_run_{tab}.html", {**shared, **context}, here="/wf-runs")
 
 
+def _not_folded(request: Request, wf_run_id: str, partitions: int) -> NotFolded | None:
+    """The error of a WfRun of which nothing is folded, if what came for it may wait; None if nothing waits there."""
+    folding = request.app.state.readings.standing.last()
+    if folding is None or not partitions:
+        return None
+    number = partition_of(wf_run_id.encode(), partitions)
+    nothing_yet = f"nothing is folded of a WfRun '{wf_run_id}' so far"
+    if folding["is_unmanned"] and (by := folding["behind"].get(str(number), 0)):
+        waits = f"{by} {'record waits' if by == 1 else 'records wait'} on its partition {number}"
+        return NotFolded(f"{nothing_yet}, and {waits}: no worker is running; `halter worker` starts one")
+    for it in folding["standing"]:
+        if it["partition"] == number:
+            place, since = f"{it['topic']}[{number}]@{it['offset']}", iso(it["since_ms"])
+            whose = "for it" if it["is_of_wf_run"] and it["key"] == wf_run_id else "there, and what came for it may too"
+            return NotFolded(
+                f"{nothing_yet}: its partition {number} stands still, because a rule broke or a worker restores; the "
+                f"record {place} waits {whose} since {since}"
+            )
+    return None
+
+
 def _why(request: Request, f: Formats) -> Mapping[str, Any]:
     """Why its threads do not move; the sentence of an error if the log cannot be read."""
     try:
         told: dict[str, Any] = request.app.state.readings.why(request.path_params["wf_run_id"])
     except HalterError as error:
         not_logged = error if isinstance(error, NoSuchWfRun) else None
-        return {"stage": None, "sentences": [], "problem": str(error), "not_logged": not_logged}
+        return {"stage": None, "stage_title": None, "sentences": [], "problem": str(error), "not_logged": not_logged}
     for it in told["sentences"]:
         found = _WHO.match(it["sentence"])
         it["who"], because = (found[1], found[2]) if found else (f"#{it['thread']}", it["sentence"])
         it["because"] = _short_times(because, f.now_ms)
-    return told | {"problem": None, "not_logged": None}
+    stage = _short_times(told["stage"], f.now_ms)
+    return told | {"stage": stage, "stage_title": STAGES.get(told["why"]["stage"]), "problem": None, "not_logged": None}
 
 
 def _short_times(sentence: str, now_ms: int) -> str:

@@ -18,15 +18,26 @@ async function read() {
   try {
     const answer = await fetch(address, { headers: { Accept: "application/json" } });
     const data = await answer.json();
-    if (!answer.ok) throw new Error(data.title ?? `the console answered ${answer.status}`);
-    show(data);
+    if (answer.ok) show(data);
+    else away(data.title ?? `the console answered ${answer.status}`, data.code === "NO_SUCH_WF_RUN");
   } catch (error) {
-    byId("timeline-problem").textContent = error instanceof Error ? error.message : String(error);
-    byId("timeline-away").hidden = false;
+    away(error instanceof Error ? error.message : String(error), false);
   } finally {
     byId("timeline-loading").hidden = true;
     isReading = false;
   }
+}
+
+/**
+ * Says why there is no timeline: the log cannot be read now, or it has nothing of this WfRun (any more).
+ * @param {string} sentence
+ * @param {boolean} isGone
+ */
+function away(sentence, isGone) {
+  // What is gone is said above, with what is still there.
+  if (isGone && document.getElementById("why-away")) return;
+  byId("timeline-problem").textContent = sentence;
+  byId("timeline-away").hidden = false;
 }
 
 /** @param {import("./model.js").Data} data */
