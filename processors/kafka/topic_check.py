@@ -99,6 +99,8 @@ def find_shapes(names: list[str], admin: AdminClient, seconds: float) -> dict[st
 def find_configs(names: Iterable[str], admin: AdminClient, seconds: float) -> dict[str, dict[str, FoundConfig]]:
     """Return the configurations of topics, except those that are gone by now or not yet known to every broker."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return {}  # the client refuses to ask for none
     answers: dict[ConfigResource, Future[Any]] = admin.describe_configs(resources, request_timeout=seconds)
     configs = {}
     for resource, future in answers.items():

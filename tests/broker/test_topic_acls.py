@@ -306,6 +306,9 @@ def test_the_doctor_says_which_services_a_user_can_be_and_what_it_may_not_see(
     said = [it["found"] for check in ("transaction", "workers", "folding") for it in found[check]]
     assert all("this principal" in it for it in said), said
     assert {found[check][0]["verdict"] for check in ("transaction", "workers", "dead letters")} == {"skipped"}
+    (of_topics,) = found["topics"]
+    assert of_topics["verdict"] == "fine", of_topics
+    assert "their settings are hidden from this principal" in of_topics["found"]
 
 
 def test_the_doctor_names_the_rights_that_a_service_lacks_and_what_grants_them(
