@@ -222,10 +222,17 @@ def _stack(rows: Sequence[Sequence[_Place]]) -> float:
 
 
 def _way(link: Link, chain: Sequence[_Place], places: Sequence[_Place]) -> list[tuple[float, float]]:
-    """The points of an edge, from where it leaves a node to where it enters another."""
+    """The points of an edge, from where it leaves a node to where it enters another.
+
+    It goes straight down, or up, behind its label: what is seen of it above and below the label is then one line.
+    """
     source, target = places[link.source], places[link.target]
     half = source.size.height / 2, target.size.height / 2
-    points = [(it.x, it.y) for it in chain]
+    points = [
+        (it.x, y)
+        for it in chain
+        for y in ((it.y - it.size.height / 2, it.y + it.size.height / 2) if it.size.height else (it.y,))
+    ]
     if source.layer < target.layer:
         return [(source.x, source.y + half[0]), *points, (target.x, target.y - half[1])]
     if source.layer > target.layer:

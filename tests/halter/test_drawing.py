@@ -1,6 +1,6 @@
 """Drawings of ThreadSpecs: every node and edge has its place, nothing covers anything, and they are always the same."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,16 @@ def test_every_edge_leads_from_its_node_to_the_other(graph: tuple[list[Size], li
             box = placed.nodes[number]
             assert abs(x - box.x) < 0.01
             assert abs(abs(y - box.y) - box.height / 2) < 0.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs())
+def test_every_edge_goes_straight_behind_its_label(graph: tuple[list[Size], list[Link]]) -> None:
+    placed = place(*graph)
+    for label, way in zip(placed.labels, placed.ways, strict=True):
+        if label.height:
+            ends = {(label.x, label.y - label.height / 2), (label.x, label.y + label.height / 2)}
+            assert any(set(pair) == ends for pair in pairwise(way))
 
 
 @settings(max_examples=40, deadline=None)
