@@ -207,14 +207,17 @@ def post(
     settings: "Settings", file: Path, process: Process, running: Running, since_ms: int | None, connect_timeout: float
 ) -> None:
     """Post what the records of the topics become, until a signal."""
+    from halter.bindings.files import InvalidBindings
     from halter.client import Client
 
+    read = read_file(file, settings)
+    if read.problems:  # whoever mistyped a file hears it without a Kafka
+        raise InvalidBindings(read.problems)
     with Client.of(settings) as client:
         with ending_on_sigterm(), patience():
             with waiting_for_kafka(settings, connect_timeout):
                 client.reach(connect_timeout, to_send=False)
             known = client.definitions()
-        read = read_file(file, settings)
         read.check_against(known)
         mapping = read.mapping(client.topics, client.codec)
         mapping.follow(known, client.definitions_position)

@@ -231,3 +231,15 @@ def test_options_that_do_not_go_together_are_a_mistake(files: Path, capsys: pyte
     assert halter(capsys, "bind", "run", "bindings.yaml", "--dry-run", "--from", "earliest", "--last", "3")[0] == 2
     code, _, err = halter(capsys, "bind", "run", "bindings.yaml", "--dry-run", "--from", "noon")
     assert (code, "expected a time as 2026-11-30T12:00:00 (UTC), earliest or now, found 'noon'" in err) == (2, True)
+
+
+@pytest.mark.parametrize("text", [None, "name: shop\nbindings:\n\t- {}\n", "a: 1\n"], ids=["none", "a tab", "another"])
+def test_what_is_wrong_with_a_file_is_told_where_there_is_no_kafka(
+    files: Path, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    if text is not None:
+        (files / "wrong.yaml").write_text(text)
+    code, _, err = halter(capsys, "bind", "run", "wrong.yaml", "--bootstrap", "127.0.0.1:1")
+    assert code == 1
+    assert "wrong.yaml" in err
+    assert "127.0.0.1" not in err
