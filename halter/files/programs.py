@@ -46,7 +46,7 @@ def thing_in(target: str, kind: type[Thing], example: str) -> Thing:
     if isinstance(thing, kind):
         return thing
     hint = NearNames().meant_or_known(name, _names_of(kind, module))
-    what = "nothing" if thing is None else f"a {type(thing).__name__}"
+    what = "nothing" if thing is None else f"an object of type {type(thing).__name__}"
     raise NoSuchThing(f"expected a {kind.__name__} under the name '{name}' in {module_name}, found {what}{hint}")
 
 
