@@ -34,7 +34,6 @@ from halter.client.history import History
 from halter.client.ids import new_id
 from halter.client.log_ends import LogEnds
 from halter.client.lost_outcomes import Progress, folded
-from halter.client.meant import LISTED_MAX
 from halter.client.migrating import tried
 from halter.client.outcomes import (
     OUTCOME_SECONDS,
@@ -79,6 +78,7 @@ from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
 from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.document_problems import DocumentProblem
+from processors.core.wf_spec.near_names import some_of
 from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
@@ -258,9 +258,8 @@ class Client:
         registered = [it for it in done if isinstance(it, Registered)]
         for first in done:
             if isinstance(first, DefinitionRefused):
-                names = ", ".join(f"'{it.accepted.name}'" for it in registered[:LISTED_MAX]) or "none"
-                more = f" and {len(registered) - LISTED_MAX} more" if len(registered) > LISTED_MAX else ""
-                first.args = (f"{first}; {len(registered)} of {len(done)} are registered: {names}{more}",)
+                names = some_of([f"'{it.accepted.name}'" for it in registered])
+                first.args = (f"{first}; {len(registered)} of {len(done)} are registered: {names}",)
                 raise first
         return registered
 

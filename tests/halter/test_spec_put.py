@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from halter.cli import main
-from halter.client import NoOutcome, NotDelivered, PlaceUnknown
+from halter.client import Client, DefinitionRefused, NoOutcome, NotDelivered, PlaceUnknown
 from processors.core.records.commands import (
     DefinitionKind,
     DeleteDefinition,
@@ -227,6 +227,20 @@ def test_what_another_client_registered_meanwhile_is_told_with_what_is_registere
     }
     assert "4 of 5 definitions are registered: " in answer.err
     assert [command.name for command in client.sent] == ["go", "add", "told", "charge", "w"]
+
+
+def test_a_program_whose_definitions_are_refused_in_part_is_told_which_are_registered(
+    client: RigClient, folder: Path
+) -> None:
+    more = ", ".join(f"t{n}: {{}}" for n in range(10))
+    (folder / "defs.yaml").write_text(FOUR.replace("{charge: {}}", f"{{charge: {{}}, {more}}}"))
+    client.before_put = lambda: client.rig.turn(PutWorkflowEventDef("told", VariableType.INT)) and None
+    with pytest.raises(DefinitionRefused) as refused:
+        Client.register(client, "defs.yaml")  # type: ignore[arg-type]
+    first, registered = str(refused.value).rsplit("; ", 1)
+    assert "'told'" in first
+    names = "'go', 'add', 'charge', 't0', 't1', 't2', 't3', 't4', 't5', 't6'"
+    assert registered == f"13 of 14 are registered: {names} and 3 more"
 
 
 @pytest.mark.parametrize(

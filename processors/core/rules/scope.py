@@ -15,6 +15,7 @@ from processors.core.records.values import (
     size_of,
     stored,
 )
+from processors.core.wf_spec.near_names import some_of
 
 
 class ThreadScope:
@@ -125,7 +126,7 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
         if name in spec.variables:
             continue
         unknown = min(given.keys() - spec.variables.keys())
-        known = ", ".join(sorted(spec.variables)) or "none"
+        known = some_of(sorted(spec.variables))
         raise TellableProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown!r}; it has {known}")
     variables: dict[str, Value] = {}
     for name, definition in spec.variables.items():

@@ -4,7 +4,7 @@ A guess costs more than finding the error. Documents are hostile until they are 
 document are bounded; beyond the bound errors come without a guess.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 COMPARISONS_MAX = 10_000
@@ -14,6 +14,12 @@ NAME_LENGTH_MAX = 100
 LISTED_MAX = 10
 LISTED_LENGTH_MAX = 300
 """The most names that are listed where none is near, and the most characters of them together."""
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return `a, b and 7 more`: the first names, as a sentence has no room for a thousand; `none` if there are none."""
+    more = f" and {len(names) - LISTED_MAX} more" if len(names) > LISTED_MAX else ""
+    return (", ".join(names[:LISTED_MAX]) or "none") + more
 
 
 class NearNames:

@@ -32,14 +32,13 @@ from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.records.topic_names import DEFINITION_COMMANDS
 from processors.core.wf_spec.definitions import BOUND_KINDS, Definitions, UnreadableWfSpec
 from processors.core.wf_spec.document_problems import DocumentProblem
+from processors.core.wf_spec.near_names import LISTED_MAX, some_of
 from processors.core.wf_spec.refused import Refused, check_name, invalid
 from processors.core.wf_spec.task_def_registration import TaskQueues, described, revised, task_def_of
 from processors.core.wf_spec.validate import KIND_NAMES
 from processors.core.wf_spec.wf_spec_registration import put_wf_spec
 
 PROBLEMS_REPORTED_MAX = 100
-LISTED_MAX = 10
-"""The most WfSpecs or versions that a sentence names."""
 
 PutDefinition: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef
 Outcome: TypeAlias = DefinitionAccepted | DefinitionRejected
@@ -241,9 +240,8 @@ def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -
             raise invalid(f"expected no version, as only WfSpecs have them, found {command.major}")
         users = [str(user) for user in definitions.users(kind, name)]
         if users and not newest.deleted:
-            more = f" and {len(users) - LISTED_MAX} more" if len(users) > LISTED_MAX else ""
-            found = ", ".join(users[:LISTED_MAX]) + more
-            raise Refused(RejectionCode.FAILED_PRECONDITION, f"expected no WfSpec to use it, found {found}")
+            message = f"expected no WfSpec to use it, found {some_of(users)}"
+            raise Refused(RejectionCode.FAILED_PRECONDITION, message)
     versions = [
         definition
         for definition in definitions.versions(kind, name)
