@@ -18,9 +18,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from io import IOBase
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, cast, overload
 
 from halter.client.arguments import Arguments, Given
 from halter.client.asking import Asking, NewEvent, definition_names_of, id_of, repeat_id_of, seconds_of
@@ -248,8 +249,13 @@ class Client:
         UnreadableFile, and what `put` raises, within `timeout_s` for each definition. If somebody registers something
         in between, DefinitionRefused is about the first that is refused, and says which are registered.
         """
-        from halter.files.definition_files import InvalidDefinitions, read_definition_files  # few clients read files
+        from halter.files.definition_files import InvalidDefinitions, Workflow, read_definition_files  # few read files
 
+        for it in cast("tuple[object, ...]", sources):
+            # An open file can `read`, too.
+            if not isinstance(it, str | Path | Workflow) or isinstance(it, IOBase | type):
+                found = f"the class {it.__name__}" if isinstance(it, type) else type(it).__name__
+                raise InvalidArgument(f"expected the path of a file, or a Workflow, found {found}")
         written = read_definition_files([Path(it) if isinstance(it, str) else it for it in sources])
         problems = [written[index].located(it) for index, it in self.refusals(one.command for one in written)]
         if problems:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from halter.files.definitions_document import (
     DEFINITION_FIELDS,
@@ -172,6 +172,7 @@ def with_inputs_meant(
     return DocumentProblem(problem.code, problem.path, message)
 
 
+@runtime_checkable
 class Workflow(Protocol):
     """A program that writes definitions, in place of a file."""
 

@@ -21,9 +21,22 @@ def kind_of(given: object) -> str:
 
 def text_of(what: str, given: object) -> str:
     """Return a text. Raises WrongOperand."""
-    if isinstance(given, str):
-        return given
-    raise WrongOperand(f"{what}: expected text, found {kind_of(given)}")
+    if not isinstance(given, str):
+        raise WrongOperand(f"{what}: expected text, found {kind_of(given)}")
+    try:
+        return encodable(given)
+    except WrongOperand as error:
+        raise WrongOperand(f"{what}: {error}") from None
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 has. Raises WrongOperand for half of a surrogate pair, which no document holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise WrongOperand(f"expected text, found half of a surrogate pair ({half!r})") from None
+    return text
 
 
 def flag_of(what: str, given: object) -> bool:

@@ -95,8 +95,24 @@ def task_named(task: TaskRef) -> tuple[str, DefinitionCommand | None]:
     return found.name, found
 
 
-def event_named(event: str | ExternalEventDef | WorkflowEventDef) -> tuple[str, DefinitionCommand | None]:
-    """Return the name of an event, and what registers it: None if that is left to others. Raises WrongOperand."""
+def external_event_named(event: ExternalEventRef) -> tuple[str, DefinitionCommand | None]:
+    """Return the name of an ExternalEvent, and what registers it: None if that is left to others.
+
+    Raises WrongOperand, also for a WorkflowEventDef: it would be registered, and what waits for it would have none.
+    """
+    if isinstance(event, WorkflowEventDef):
+        raise WrongOperand(f"expected an ExternalEventDef, found WorkflowEventDef {event.name!r}, which is for `throw`")
+    return _event_named(event)
+
+
+def workflow_event_named(event: WorkflowEventRef) -> tuple[str, DefinitionCommand | None]:
+    """Return the name of a WorkflowEvent, and what registers it. Raises WrongOperand, also for an ExternalEventDef."""
+    if isinstance(event, ExternalEventDef):
+        raise WrongOperand(f"expected a WorkflowEventDef to throw, found ExternalEventDef {event.name!r}")
+    return _event_named(event)
+
+
+def _event_named(event: str | ExternalEventDef | WorkflowEventDef) -> tuple[str, DefinitionCommand | None]:
     if isinstance(event, str):
         return event, None
     if isinstance(event, ExternalEventDef | WorkflowEventDef):

@@ -10,9 +10,9 @@ raises WrongOperand, a TypeError that says what to write.
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from halter.workflow.arguments import WrongOperand, flag_of, text_of
+from halter.workflow.arguments import WrongOperand, encodable, flag_of, text_of
 from processors.core.records.spec import (
     Cast,
     Expression,
@@ -162,6 +162,31 @@ class Expr:
     def __contains__(self, _: object) -> NoReturn:
         raise WrongOperand("write `items.contains(item)`: `in` needs a value, and the WfRun computes it")
 
+    if not TYPE_CHECKING:  # a type checker refuses these by itself, as long as it sees none of them
+
+        def __len__(self):
+            raise WrongOperand("an expression has no length in the program: write `items.size()`")
+
+        def __index__(self):
+            raise WrongOperand(
+                "an expression is no number in the program: write `it.cast(int)` for another type, and "
+                "`with thread.while_(…):` to do something so many times"
+            )
+
+        __int__ = __float__ = __index__
+
+        def __setitem__(self, step, _):
+            raise WrongOperand(f"an expression does not change in the program: write `thread.assign(it[{step!r}], …)`")
+
+        def __floordiv__(self, _):
+            raise WrongOperand("write `/`, which drops the fraction of INT by INT")
+
+        def __mod__(self, _):
+            raise WrongOperand("a WfSpec has no remainder")
+
+        def __pow__(self, _):
+            raise WrongOperand("an expression has no power: write `thread.pow(it, 2)`, which changes a Variable")
+
     def __str__(self) -> str:
         raise WrongOperand('an expression has no text in the program: write `format_("… {0}", it)` or `it.cast(str)`')
 
@@ -239,6 +264,14 @@ class Variable(Expr):
         self.required, self.masked = flag_of("required", required), flag_of("masked", masked)
         self.searchable = flag_of("searchable", searchable)
         default_of(self)
+
+    if not TYPE_CHECKING:  # a type checker refuses it by itself: the sum is no Variable
+
+        def __iadd__(self, _):
+            """`total += 1` would give the name to another expression, and the WfRun would know nothing of it."""
+            raise WrongOperand(f"a Variable changes in the WfRun: write `thread.add({self.name}, …)`, or subtract …")
+
+        __isub__ = __imul__ = __itruediv__ = __iadd__
 
 
 class Output(Expr):
@@ -346,14 +379,16 @@ def _plain(value: object) -> Value:
     if isinstance(value, dict):
         if any(not isinstance(key, str) for key in value):
             raise WrongOperand("expected a mapping whose keys are text")
-        return {key: _plain(item) for key, item in value.items()}
+        return {encodable(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Expr):
         raise WrongOperand("expected a mapping of values: an expression cannot stand inside a mapping")
     if isinstance(value, float) and not math.isfinite(value):
         raise WrongOperand(f"expected a number that JSON has, found {value}")
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return encodable(value)
+    if value is None or isinstance(value, bool | int | float):
         return value
     raise WrongOperand(
         f"expected an expression or a value of JSON, found {type(value).__name__}: give other values by a Variable"
@@ -367,6 +402,8 @@ def _operation(operator: Operator, *operands: Operand) -> Expr:
 def _with_step(tree: Expression, step: object) -> Expression:
     if isinstance(step, bool) or not isinstance(step, str | int):
         raise WrongOperand(f"expected a key (text) or an index (a number), found {type(step).__name__}")
+    if isinstance(step, str):
+        encodable(step)
     if isinstance(tree, VariableRef):
         return VariableRef(tree.name, _longer(tree.path, step))
     if isinstance(tree, OutputRef):

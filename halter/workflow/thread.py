@@ -29,7 +29,14 @@ from halter.workflow.arguments import (
     number_of,
     text_of,
 )
-from halter.workflow.definitions import ExternalEventRef, TaskRef, WorkflowEventRef, event_named, task_named
+from halter.workflow.definitions import (
+    ExternalEventRef,
+    TaskRef,
+    WorkflowEventRef,
+    external_event_named,
+    task_named,
+    workflow_event_named,
+)
 from halter.workflow.drafts import EdgeDraft, NodeDraft, ThreadDraft, free_name
 from halter.workflow.expressions import (
     Expr,
@@ -344,7 +351,7 @@ class Thread:
     def throw(self, event: WorkflowEventRef, content: Operand = None, *, name: str | None = None) -> Output:
         """Write a WorkflowEvent to the log, for consumers outside."""
         place = here()
-        event_name, command = event_named(event)
+        event_name, command = workflow_event_named(event)
         self._define(command, place)
         node = ThrowEventNode(
             name=self._node_name(name, f"throw-{event_name}"), workflow_event_def=event_name, content=tree_of(content)
@@ -583,14 +590,20 @@ class Thread:
         return free_name(otherwise, self._draft.nodes or ("start",)) if given is None else text_of("name", given)
 
     def _event(self, event: ExternalEventRef, place: Place) -> str:
-        name, command = event_named(event)
+        name, command = external_event_named(event)
         self._define(command, place)
         return name
 
-    def end(self, place: Place) -> None:
-        """End the ThreadSpec, with an EXIT if anything leads there. `Workflow` calls it."""
+    def end(self, place: Place, returned: object = None) -> None:
+        """End the ThreadSpec, with an EXIT if anything leads there. `Workflow` calls it.
+
+        Raises MisplacedStatement if the function returned something that would be lost.
+        """
         self._begin(place)
         if self._open:
+            if returned is not None:
+                what = f"expected a thread function that returns nothing, found {kind_of(returned)}"
+                raise MisplacedStatement(f"{what}: `thread.exit(value)` makes a value the output of the thread")
             self._add(ExitNode(name=self._node_name(None, "exit")), place, ends=True)
 
 

@@ -4,18 +4,18 @@ cart = Workflow("cart", main)
 client.register(cart)
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 from halter.files.definition_files import CheckedFile, Written, only_wf_spec, read_definition_files
 from halter.files.yaml_files import Problem
 from halter.workflow.arguments import WrongOperand, items_of, kind_of, number_of, text_of
-from halter.workflow.definitions import ExternalEventDef, event_named
+from halter.workflow.definitions import ExternalEventDef, external_event_named
 from halter.workflow.drafts import ThreadDraft
-from halter.workflow.expressions import Operand, tree_of
+from halter.workflow.expressions import Expr, Operand, tree_of
 from halter.workflow.places import Place, here, place_at, raised_at
 from halter.workflow.thread import MisplacedStatement, Thread, ThreadFunction
 from processors.core.records.commands import DefinitionCommand, PutWfSpec
@@ -92,7 +92,7 @@ class Workflow:
         keys = {} if correlated_events is None else correlated_events
         if not isinstance(keys, Mapping):
             raise WrongOperand(f"correlated_events: expected a mapping, found {kind_of(keys)}")
-        self._keys = {event_named(it)[0]: tree_of(key) for it, key in keys.items()}
+        self._keys = {external_event_named(it)[0]: tree_of(key) for it, key in keys.items()}
 
     @cached_property
     def wf_spec(self) -> WfSpec:
@@ -141,8 +141,7 @@ class Workflow:
                 lambda command, at: _define(building, command, at),
             )
             try:
-                function(thread)
-                thread.end(place)
+                thread.end(place, _returned_by(function, thread))
             except Exception as error:  # noqa: BLE001  a mistake of Python is told with its line, as any other
                 at = raised_at(error, place)
                 building.problems.append(Problem(at.file, at.line, 1, _told(error), STATEMENT))
@@ -199,6 +198,17 @@ def _check_thread_function(function: object) -> None:
         return
 
 
+def _returned_by(function: ThreadFunction, thread: Thread) -> object:
+    """Run a thread function, and return what it returns. Raises WrongOperand if calling it does not run it."""
+    returned: object = cast("Callable[[Thread], object]", function)(thread)
+    if isinstance(returned, Coroutine | Generator):
+        returned.close()  # or Python warns of it too
+    if isinstance(returned, Awaitable | Generator | AsyncGenerator):
+        found = "one with `yield`" if isinstance(returned, Generator | AsyncGenerator) else "`async def`"
+        raise WrongOperand(f"expected a thread function that runs when it is called, found {found}: write `def` alone")
+    return returned
+
+
 def _place_of(function: Callable[..., object]) -> Place:
     code = getattr(function, "__code__", None)
     return here() if code is None else place_at(code.co_filename, code.co_firstlineno)
@@ -213,4 +223,6 @@ def _told(error: Exception) -> str:
         other = OTHER_NAMES.get(error.name) if isinstance(error.obj, Thread) else None
         names = (it for it in dir(error.obj) if not it.startswith("_"))
         meant = NearNames().meant(error.name, names) if other is None else f" (did you mean {other}?)"
+        if not meant and isinstance(error.obj, Expr):
+            meant = f': write ["{error.name}"] for a value inside'
     return f"{type(error).__name__}: {error}{meant}"

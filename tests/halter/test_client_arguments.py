@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from enum import Enum
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
@@ -438,3 +439,13 @@ def test_a_client_that_was_never_answered_closes_without_waiting_for_kafka() -> 
 
 def test_a_client_may_be_closed_twice() -> None:
     closed_client().close()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [(5, "int"), (None, "NoneType"), (b"cart.yaml", "bytes"), (Client, "the class Client"), (StringIO(), "StringIO")],
+)
+def test_register_says_what_it_takes(source: Any, found: str) -> None:
+    with Client("127.0.0.1:1") as client, pytest.raises(InvalidArgument) as refused:
+        client.register(source)
+    assert str(refused.value) == f"expected the path of a file, or a Workflow, found {found}"

@@ -5,6 +5,7 @@ import math
 import operator
 import sys
 import textwrap
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import reduce
@@ -386,6 +387,70 @@ def _doubles_without_end(thread: Thread) -> None:
     thread.assign(total, reduce(lambda sum_, _: sum_ + sum_, range(30), total + 1))
 
 
+async def _waits_in_python(thread: Thread) -> None:
+    thread.task("charge")
+
+
+def _yields(thread: Thread) -> Iterator[None]:
+    thread.task("charge")
+    yield
+
+
+def _returns_a_result(thread: Thread) -> object:
+    return thread.task("charge")
+
+
+def _throws_an_external_event(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.throw(ExternalEventDef("e"))  # type: ignore[arg-type]
+
+
+def _waits_for_a_workflow_event(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.wait_for_event(WorkflowEventDef("e"))  # type: ignore[arg-type]
+
+
+def _says_half_a_letter(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.exit("\ud800")
+
+
+def _asks_python_for_a_length(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.exit(len(items))  # type: ignore[arg-type]
+
+
+def _counts_in_python(thread: Thread) -> None:
+    thread.declare(total, items)
+    for _ in range(total):  # type: ignore[call-overload]
+        thread.nop()
+
+
+def _casts_in_python(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.exit(int(total))  # type: ignore[call-overload]
+
+
+def _writes_into_a_variable(thread: Thread) -> None:
+    thread.declare(total, items)
+    items[0] = 1  # type: ignore[index]
+
+
+def _adds_in_python(thread: Thread) -> None:
+    sum_ = total
+    sum_ += 1  # type: ignore[assignment]
+
+
+def _asks_for_an_attribute(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.exit(items.price)  # type: ignore[attr-defined]
+
+
+def _divides_without_rest(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.exit(total // 2)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
@@ -411,6 +476,16 @@ def _doubles_without_end(thread: Thread) -> None:
         (_asks_python_for_an_item, "items.contains"),
         (_bounds_an_attempt_twice, "found both"),
         (_defines_twice, "ExternalEventDef e is defined twice, differently"),
+        (_throws_an_external_event, "expected a WorkflowEventDef to throw, found ExternalEventDef 'e'"),
+        (_waits_for_a_workflow_event, "expected an ExternalEventDef, found WorkflowEventDef 'e', which is for `throw`"),
+        (_says_half_a_letter, r"half of a surrogate pair ('\ud800')"),
+        (_asks_python_for_a_length, "items.size()"),
+        (_counts_in_python, "`with thread.while_(…):` to do something so many times"),
+        (_casts_in_python, "it.cast(int)"),
+        (_writes_into_a_variable, "thread.assign(it[0], …)"),
+        (_adds_in_python, "thread.add(total, …)"),
+        (_asks_for_an_attribute, 'write ["price"] for a value inside'),
+        (_divides_without_rest, "write `/`, which drops the fraction"),
     ],
     ids=lambda it: getattr(it, "__name__", ""),
 )
@@ -418,6 +493,30 @@ def test_a_statement_that_cannot_be_written_down_is_told_with_its_line(function:
     [(line, message)] = told(function)
     assert line == 2
     assert sentence in message
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (_waits_in_python, "found `async def`: write `def` alone"),
+        (_yields, "found one with `yield`: write `def` alone"),
+        (_returns_a_result, "found Output: `thread.exit(value)` makes a value the output of the thread"),
+    ],
+    ids=lambda it: getattr(it, "__name__", ""),
+)
+def test_what_a_thread_function_would_lose_is_told(function: Any, found: str) -> None:
+    [(line, message)] = told(function)
+    assert line == 0
+    assert found in message
+
+
+def test_a_thread_function_may_end_by_returning_its_exit() -> None:
+    def main(thread: Thread) -> object:
+        with thread.if_(expr("1 > 0")):
+            thread.exit("early")
+        return thread.exit("late")
+
+    assert set(Workflow("w", main).wf_spec.threads["main"].nodes) == {"start", "exit", "exit-2"}  # type: ignore[arg-type]
 
 
 def test_an_expression_may_be_as_deep_as_a_document_may_have_it() -> None:

@@ -114,7 +114,8 @@ def test_what_is_made_outside_of_thread_functions_says_a_sentence(name: str, par
 @pytest.mark.parametrize(("name", "parameter"), of(OF_EXPRESSIONS, Expr))
 def test_an_expression_says_a_sentence(name: str, parameter: str) -> None:
     for value in OF_MANY_TYPES:
-        refused = is_refused(lambda: getattr(total, name)(**{parameter: value}))  # noqa: B023
+        by_place, by_name = arguments_of(getattr(Expr, name), parameter, value)
+        refused = is_refused(lambda: getattr(total, name)(*by_place, **by_name))  # noqa: B023
         assert refused or value is not ODD
 
 
