@@ -89,7 +89,7 @@ def run(settings: "ConsoleSettings", running: Running) -> None:
     app = application(settings, figures)
     listener = listening(settings)
     try:
-        with app.state.readings.reading():
+        with app.state.readings.view.reading():
             pass
     except ViewUnavailable as away:
         note(f"{away}. The console starts all the same, and shows lists as soon as it is there")

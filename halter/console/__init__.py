@@ -11,7 +11,12 @@
     login_attempts      attempts to log in, counted
     login               the routes of the login
     login_oidc          login by OpenID Connect
-    readings            what API and pages show: of the view, and of the log
+    readings            what API and pages show, by subject:
+    readings_view       lists, counts, and how far the view is
+    readings_log        the history of a WfRun
+    readings_dead_letters  what is in a dead letter, and what a retry would send
+    readings_workers    workers, and what waits to be folded
+    readings_kafka      how the last three reach Kafka
     counted             how many of what there are, counted once for each change of the view
     reaching            whether Kafka answers
     standing            what waits to be folded, and which partitions stand still

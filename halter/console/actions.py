@@ -310,7 +310,7 @@ class Actions:
                 command = RescueThreadRun(wf_run_id, thread or 0, skip, action_id, **asked)
             case "fork":
                 now_ms = time.time_ns() // 1_000_000
-                point = await run_in_threadpool(self._readings.fork_point, wf_run_id, fields["at"], now_ms)
+                point = await run_in_threadpool(self._readings.log.fork_point, wf_run_id, fields["at"], now_ms)
                 command = ForkWfRun(fields["new_id"], point.snapshot, command_id=action_id, **asked)
             case "quarantine":
                 command = QuarantineWfRun(wf_run_id, reason, action_id, user.name)
@@ -318,7 +318,7 @@ class Actions:
                 command = ReleaseWfRun(wf_run_id, action_id, reason, user.name)
             case _:
                 place, corrections = place_of(fields["dead_letter"]), fields["corrections"] or {}
-                sends = await run_in_threadpool(self._readings.record_to_retry, *place, corrections)
+                sends = await run_in_threadpool(self._readings.dead_letters.record_to_retry, *place, corrections)
                 command = RetryDeadLetter(*place, corrections, **asked)
         shown = plain(command)
         if sends is not None:
@@ -388,7 +388,7 @@ class Actions:
             code, sentence = sent.problem.code, str(sent.problem)
         else:
             try:
-                shown = await run_in_threadpool(self._readings.redacted, sent.entries)
+                shown = await run_in_threadpool(self._readings.log.redacted, sent.entries)
             except HalterError as away:  # what was done stays done
                 shown, sentence = [], f"done; what came of it cannot be read now: {away}"
             else:
@@ -409,7 +409,7 @@ class Actions:
             _expect_fit(content, "content")
         if text is None and not isinstance(content, str):
             return content  # type: ignore[no-any-return]
-        definition = self._readings.external_event_def(wf_run_id, event_def)
+        definition = self._readings.log.external_event_def(wf_run_id, event_def)
         declared = definition.content_type if definition is not None else None
         if text is None and declared not in (VariableType.TIMESTAMP, VariableType.BYTES):
             return content  # type: ignore[no-any-return]

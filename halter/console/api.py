@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from halter.console import readings
+from halter.console import readings_log, readings_view, readings_workers
 from halter.console.actions import ACTIONS, Action, Actions, PerformedAction, PreparedAction
 from halter.console.api_schemas import Schema, schema_of
 from halter.console.login_users import expect_operator, expect_unmasking
@@ -67,8 +67,8 @@ class Endpoint:
 
     path: str
     says: str
-    read: Callable[..., Any]
-    """Takes the Readings, and the parameters by their names. It blocks."""
+    reading: Callable[[Readings], Callable[..., Any]]
+    """Which of the readings it is. That takes the parameters by their names, and blocks."""
     answer: Any
     """The type of what it returns."""
     parameters: tuple[Parameter, ...] = ()
@@ -83,22 +83,22 @@ LOG: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/wf-run/timeline",
         "The timeline of a WfRun: each event, with what it changed.",
-        Readings.timeline,
+        lambda of: of.log.timeline,
         dict[str, Any],
         (WF_RUN, UNMASK),
     ),
     Endpoint(
         "/api/wf-run/state",
         "A WfRun as it was at a moment: threads, halt reasons, Variables, waits.",
-        Readings.state,
-        readings.StateAt,
+        lambda of: of.log.state,
+        readings_log.StateAt,
         (WF_RUN, AT, UNMASK),
     ),
     Endpoint(
         "/api/wf-run/history",
         "The events of a WfRun, in order.",
-        Readings.history,
-        readings.HistoryPart,
+        lambda of: of.log.history,
+        readings_log.HistoryPart,
         (
             WF_RUN,
             Parameter("after", "Only events whose seq is above this.", int, default=0),
@@ -109,14 +109,14 @@ LOG: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/wf-run/why",
         "Why the threads of a WfRun do not move, and what frees them.",
-        Readings.why,
-        readings.WhyAnswer,
+        lambda of: of.log.why,
+        readings_log.WhyAnswer,
         (WF_RUN, AT, UNMASK),
     ),
     Endpoint(
         "/api/wf-run/cause",
         "The input record that caused an event, decoded, with all that it caused.",
-        Readings.cause,
+        lambda of: of.log.cause,
         dict[str, Any],
         (WF_RUN, Parameter("seq", "The seq of the event.", int, required=True), UNMASK),
     ),
@@ -129,8 +129,8 @@ VIEW: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/wf-runs",
         "The WfRuns that filters mean.",
-        Readings.wf_runs,
-        readings.WfRunsPage,
+        lambda of: of.view.wf_runs,
+        readings_view.WfRunsPage,
         (
             Parameter("sort", f"One of {', '.join(SortBy)}.", default=str(SortBy.CHANGED)),
             Parameter("reverse", "From the other end.", bool, default=False),
@@ -139,15 +139,26 @@ VIEW: Final[tuple[Endpoint, ...]] = (
         ),
         has_filters=True,
     ),
-    Endpoint("/api/wf-runs/count", "How many WfRuns filters mean.", Readings.count, Count, has_filters=True),
-    Endpoint("/api/wf-run", "A WfRun as the view has it.", Readings.wf_run, wf_run_lines.WfRunLine, (WF_RUN,)),
-    Endpoint("/api/stats", "How many of what there are.", Readings.stats, totals.Stats),
-    Endpoint("/api/wf-specs", "The WfSpecs that are registered.", Readings.wf_specs, readings.WfSpecsAnswer),
+    Endpoint("/api/wf-runs/count", "How many WfRuns filters mean.", lambda of: of.view.count, Count, has_filters=True),
+    Endpoint(
+        "/api/wf-run",
+        "A WfRun as the view has it.",
+        lambda of: of.view.wf_run,
+        wf_run_lines.WfRunLine,
+        (WF_RUN,),
+    ),
+    Endpoint("/api/stats", "How many of what there are.", lambda of: of.view.stats, totals.Stats),
+    Endpoint(
+        "/api/wf-specs",
+        "The WfSpecs that are registered.",
+        lambda of: of.view.wf_specs,
+        readings_view.WfSpecsAnswer,
+    ),
     Endpoint(
         "/api/wf-spec/nodes",
         "How many live threads stand at each node of a WfSpec.",
-        Readings.nodes,
-        readings.NodesAnswer,
+        lambda of: of.view.nodes,
+        readings_view.NodesAnswer,
         (
             Parameter("wf_spec", "Name of the WfSpec.", required=True),
             Parameter("version", "Of this version alone, MAJOR.REVISION."),
@@ -156,8 +167,8 @@ VIEW: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/external-events",
         "ExternalEvents, and what became of them, the newest first.",
-        Readings.external_events,
-        readings.ExternalEventsPage,
+        lambda of: of.view.external_events,
+        readings_view.ExternalEventsPage,
         (
             Parameter("wf_run_id", "Of this WfRun."),
             Parameter("external_event_def", "Of this ExternalEventDef."),
@@ -169,8 +180,8 @@ VIEW: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/dead-letters",
         "Dead letters, the newest first.",
-        Readings.dead_letters,
-        readings.DeadLettersPage,
+        lambda of: of.view.dead_letters,
+        readings_view.DeadLettersPage,
         (
             Parameter("reason", "With this reason."),
             Parameter("topic", "Of records of this topic, named without the prefix."),
@@ -183,7 +194,7 @@ VIEW: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/dead-letter",
         "A dead letter.",
-        Readings.dead_letter,
+        lambda of: of.view.dead_letter,
         dead_letter_lists.DeadLetterLine,
         (
             Parameter("partition", "Its partition on dead-letters.", int, required=True),
@@ -193,7 +204,7 @@ VIEW: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "/api/dead-letter/record",
         "What is in a dead letter: its key and its record, decoded if that is possible. It is read from Kafka.",
-        Readings.dead_letter_record,
+        lambda of: of.dead_letters.dead_letter_record,
         dict[str, Any],
         (
             Parameter("partition", "Its partition on dead-letters.", int, required=True),
@@ -201,14 +212,24 @@ VIEW: Final[tuple[Endpoint, ...]] = (
             UNMASK,
         ),
     ),
-    Endpoint("/api/partitions", "How far the view has read.", Readings.partitions, readings.PartitionsAnswer),
+    Endpoint(
+        "/api/partitions",
+        "How far the view has read.",
+        lambda of: of.view.partitions,
+        readings_view.PartitionsAnswer,
+    ),
     Endpoint(
         "/api/folding",
         "What waits to be folded, and which partitions stand still, as of some seconds ago.",
-        Readings.folding,
+        lambda of: of.workers.folding,
         FoldingAnswer,
     ),
-    Endpoint("/api/workers", "The workers that Kafka knows.", Readings.workers, readings.WorkersAnswer),
+    Endpoint(
+        "/api/workers",
+        "The workers that Kafka knows.",
+        lambda of: of.workers.workers,
+        readings_workers.WorkersAnswer,
+    ),
 )
 ENDPOINTS: Final = (*VIEW, *LOG)
 
@@ -254,7 +275,7 @@ class Api:
             given = parameters_of(endpoint, request)
             if given.get("unmask"):
                 expect_unmasking(request, **{name: it for name, it in given.items() if name != "unmask"})
-            return answered(await run_in_threadpool(endpoint.read, request.app.state.readings, **given))
+            return answered(await run_in_threadpool(endpoint.reading(request.app.state.readings), **given))
 
         return read
 

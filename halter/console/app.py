@@ -57,7 +57,7 @@ def console(settings: ConsoleSettings, figures: Figures | None = None) -> Starle
     readings = Readings(settings)
     kafka = _Kafka(settings, readings)
     actions = Actions(readings, settings.sender or kafka.sender, settings.bounds, figures)
-    live = Live(readings.changes, settings.bounds, figures)
+    live = Live(readings.view.changes, settings.bounds, figures)
 
     @asynccontextmanager
     async def running(_: Starlette) -> AsyncIterator[None]:
@@ -97,7 +97,7 @@ class _Kafka:
         """Return what sends. Contacts nobody."""
         assert self._settings.kafka is not None, "actions without a Kafka are refused before"
         if self._sender is None:
-            self._sender = KafkaSender(self._settings.kafka, self._readings.reading)
+            self._sender = KafkaSender(self._settings.kafka, self._readings.view.reading)
         return self._sender
 
     async def close(self) -> None:

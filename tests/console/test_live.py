@@ -132,7 +132,7 @@ def test_a_page_that_is_older_than_the_view_is_told_to_load_again(kept: Shop) ->
         first = Reader(console)
         name, data = first.next()
         position = json.loads(data)["position"]
-        assert (name, position) == ("hello", console.server._app.state.readings.position())
+        assert (name, position) == ("hello", console.server._app.state.readings.view.position())
         assert Reader(console, f"?since={position}").next()[0] == "hello"
         kept.post("cart-waits")
         first.next()

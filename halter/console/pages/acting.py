@@ -125,7 +125,7 @@ def _form(
     if action.name == "retry":
         place = request.path_params["partition"], request.path_params["offset"]
         try:
-            context["record"] = request.app.state.readings.dead_letter_record(*place)
+            context["record"] = request.app.state.readings.dead_letters.dead_letter_record(*place)
         except HalterError as error:
             context["problem"] = problem or problem_of(error)
     return _page(request, "act_form.html", context, status=200 if problem is None else problem.status)
@@ -186,7 +186,7 @@ def _declared(request: Request, name: str) -> VariableType | None:
     if not name:
         return None
     try:
-        definition = request.app.state.readings.external_event_def(request.path_params["wf_run_id"], name)
+        definition = request.app.state.readings.log.external_event_def(request.path_params["wf_run_id"], name)
     except HalterError:
         return None
     return None if definition is None else definition.content_type

@@ -33,7 +33,7 @@ def dead_letters(request: Request) -> Response:
     with reading(request) as connection:
         found = dead_letter_lists.dead_letters(connection, reason=reason, after=after, limit=LIMIT)
         unknown = unknown_names_of_letters(connection, reason, None, None) if found.is_nothing else []
-        reasons = request.app.state.readings.counted.stats(connection).dead_letters
+        reasons = request.app.state.readings.view.counted.stats(connection).dead_letters
     here = "/dead-letters" + (f"?{urlencode({'reason': reason})}" if reason else "")
     more = f"{here}{'&' if reason else '?'}{urlencode({'after': found.after})}" if found.after else None
     context = {
@@ -66,7 +66,7 @@ def dead_letter(request: Request) -> Response:
         "may_unmask": request.state.user.is_operator,
     }
     try:
-        context["record"] = request.app.state.readings.dead_letter_record(partition, offset, unmask=unmask)
+        context["record"] = request.app.state.readings.dead_letters.dead_letter_record(partition, offset, unmask=unmask)
     except HalterError as error:
         context["problem"] = str(error)
     return page(request, "dead_letter.html", context, here="/dead-letters")

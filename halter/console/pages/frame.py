@@ -87,7 +87,7 @@ def reading(request: Request) -> Iterator[Connection]:
 
     The position of the first moment is noted: live events begin there, so nothing is missed between page and stream.
     """
-    with request.app.state.readings.reading() as connection:
+    with request.app.state.readings.view.reading() as connection:
         if getattr(request.state, "position", None) is None:
             request.state.position = changes(connection, None)[0].number
         yield connection
@@ -149,7 +149,7 @@ def _freshness(request: Request, f: Formats) -> tuple[Fresh, dict[str, int]]:
     try:
         with reading(request) as connection:
             told, alarms = progress.lag(connection), wrong_now.alarms(connection)
-            folding = request.app.state.readings.standing.last()
+            folding = request.app.state.readings.workers.standing.last()
             alarms["/partitions"] += len(folding["standing"]) if folding else 0
     except HalterError as error:
         return Fresh("bad", "no view", "There is no view to read.", str(error)), {}

@@ -73,8 +73,8 @@ def overview(request: Request) -> Response:
 
 def _told(request: Request, f: Formats) -> dict[str, Any]:
     with reading(request) as connection:
-        stats = request.app.state.readings.counted.stats(connection)
-        folding = request.app.state.readings.standing.last()
+        stats = request.app.state.readings.view.counted.stats(connection)
+        folding = request.app.state.readings.workers.standing.last()
         found = [*_standing(folding), *_problems(connection, stats, f)]
         problems = sorted(found, key=lambda it: LEVELS.index(it.level))
         total = sum_of(stats.by_status.values())

@@ -24,15 +24,15 @@ def partitions(request: Request) -> Response:
     with reading(request) as connection:
         rows = progress.partitions(connection)
         quarantined = wrong_now.quarantined(connection, QUARANTINED_MAX)
-        quarantined_count = request.app.state.readings.counted.stats(connection).quarantined
+        quarantined_count = request.app.state.readings.view.counted.stats(connection).quarantined
     workers, problem = None, ""
     try:
-        workers = request.app.state.readings.workers()
+        workers = request.app.state.readings.workers.workers()
         problem = "" if workers["is_known"] else "Kafka does not tell which workers there are."
     except HalterError as error:
         problem = str(error)
     try:
-        folding, folding_problem = request.app.state.readings.folding(), ""
+        folding, folding_problem = request.app.state.readings.workers.folding(), ""
     except HalterError as error:
         folding, folding_problem = None, str(error)
     names = sorted(workers["workers"]) if workers else []

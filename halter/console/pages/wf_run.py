@@ -78,7 +78,7 @@ def timeline_data(request: Request) -> Response:
     """Answer with the data of the timeline, for its scripts."""
     wf_run_id = request.path_params["wf_run_id"]
     try:
-        data = request.app.state.readings.timeline(wf_run_id)
+        data = request.app.state.readings.log.timeline(wf_run_id)
     except HalterError as error:
         return problem_of(error).as_json()
     return Response(orjson.dumps(data), media_type="application/json", headers={"Cache-Control": "no-store"})
@@ -89,8 +89,8 @@ def events(request: Request) -> Response:
     wf_run_id = request.path_params["wf_run_id"]
     after, at = _number(request, "after", 0), _number(request, "at", 0)
     readings = request.app.state.readings
-    told = readings.history(wf_run_id, after=after, limit=EVENTS_MAX)
-    state = readings.state(wf_run_id, str(at)) if at else None
+    told = readings.log.history(wf_run_id, after=after, limit=EVENTS_MAX)
+    state = readings.log.state(wf_run_id, str(at)) if at else None
     last = told["events"][-1]["seq"] if told["events"] else after
     context = {
         "events": told["events"],
@@ -106,7 +106,7 @@ def events(request: Request) -> Response:
 def event(request: Request) -> Response:
     """Show one event: the record that caused it, decoded and raw, and all that this record caused."""
     wf_run_id, seq = request.path_params["wf_run_id"], request.path_params["seq"]
-    told = request.app.state.readings.cause(wf_run_id, seq)
+    told = request.app.state.readings.log.cause(wf_run_id, seq)
     return _page(request, "event", {"seq": seq, "told": told})
 
 
@@ -122,7 +122,7 @@ def diagram(request: Request) -> Response:
     """Show the WfSpec as diagrams, with the way that the WfRun went."""
     data, problem = None, None
     try:
-        data = request.app.state.readings.timeline(request.path_params["wf_run_id"])
+        data = request.app.state.readings.log.timeline(request.path_params["wf_run_id"])
     except HalterError as error:
         problem = str(error)
     f = Formats()
@@ -264,7 +264,7 @@ def _not_folded(request: Request, wf_run_id: str, partitions: int) -> NotFolded 
 def _why(request: Request, f: Formats) -> Mapping[str, Any]:
     """Why its threads do not move; the sentence of an error if the log cannot be read."""
     try:
-        told: dict[str, Any] = request.app.state.readings.why(request.path_params["wf_run_id"])
+        told: dict[str, Any] = request.app.state.readings.log.why(request.path_params["wf_run_id"])
     except HalterError as error:
         not_logged = error if isinstance(error, NoSuchWfRun) else None
         return {"stage": None, "stage_title": None, "sentences": [], "problem": str(error), "not_logged": not_logged}

@@ -30,7 +30,7 @@ def routes() -> list[Route]:
 def wf_specs(request: Request) -> Response:
     """Show all WfSpecs."""
     with reading(request) as connection:
-        counts = request.app.state.readings.counted.stats(connection).by_wf_spec
+        counts = request.app.state.readings.view.counted.stats(connection).by_wf_spec
         names = definition_lists.wf_spec_names(connection)
     rows = [(it, counts.get(it, NONE)) for it in dict.fromkeys([*names, *counts])]
     return page(request, "wf_specs.html", {"rows": rows}, here="/wf-specs")
