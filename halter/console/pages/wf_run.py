@@ -242,7 +242,7 @@ def _page(
 
 def _not_folded(request: Request, wf_run_id: str, partitions: int) -> NotFolded | None:
     """The error of a WfRun of which nothing is folded, if what came for it may wait; None if nothing waits there."""
-    folding = request.app.state.readings.standing.last()
+    folding = request.app.state.readings.workers.standing.last()
     if folding is None or not partitions:
         return None
     number = partition_of(wf_run_id.encode(), partitions)
