@@ -189,13 +189,3 @@ def test_failure_handlers_that_start_at_once_get_so_much_content_and_the_rest_st
         started += more
     assert len({handler.parent for handler in started}) == len(started) == children
     assert rig.shard.wf_runs["w"].status is Status.COMPLETED
-
-
-def test_a_refusal_names_only_the_first_of_a_hundred_variables():
-    nodes = {"start": {"kind": "ENTRYPOINT", "next": "done"}, "done": {"kind": "EXIT"}}
-    rig = ShardRig()
-    rig.turn(PutWfSpec("s", to_json(spec_of(nodes, copies=100))))
-    (entry,) = rig.log(RunWf("w", "s", {"big": BIG, "nil": 1}))
-    assert isinstance(entry.event, Rejected)
-    names = "big, copy0, copy1, copy10, copy11, copy12, copy13, copy14, copy15, copy16"
-    assert entry.event.message.endswith(f"ThreadSpec 'main' has no Variable 'nil'; it has {names} and 91 more")

@@ -15,7 +15,6 @@ from processors.core.records.values import (
     size_of,
     stored,
 )
-from processors.core.wf_spec.near_names import some_of
 
 
 class ThreadScope:
@@ -126,7 +125,7 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
         if name in spec.variables:
             continue
         unknown = min(given.keys() - spec.variables.keys())
-        known = some_of(sorted(spec.variables))
+        known = ", ".join(sorted(spec.variables)) or "none"
         raise TellableProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown!r}; it has {known}")
     variables: dict[str, Value] = {}
     for name, definition in spec.variables.items():
