@@ -158,9 +158,35 @@ $(BIN)/python:
 		"$$($(or $(PYTHON),python3) --version 2>/dev/null || echo none); name one with make PYTHON=/path/to/python3" >&2; \
 	exit 1
 
-$(COMPILED_QUICKLY)/.built: export CFLAGS += -O1
+$(COMPILED_QUICKLY)/.built: private OPTIMIZED := CFLAGS="$$CFLAGS -O1"
 $(COMPILED)/.built $(COMPILED_QUICKLY)/.built: hatch_build.py $(shell find processors halter schemas -name '*.py' -o -name '*.avsc') $(DEV)
 	@echo "halter: compiling the core (minutes)"
 	@rm -rf $(@D)
-	@HALTER_CORE=compiled $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(@D) .
+	@$(OPTIMIZED) HALTER_CORE=compiled $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(@D) .
 	@touch $@
+
+$(VENV)/node/node_modules/.bin/tsc: tests/page_types/package.json tests/page_types/package-lock.json | $(BIN)/python
+	@echo "halter: installing the type checker of scripts, once (about 10 MB)"
+	@mkdir -p $(VENV)/node && cp $^ $(VENV)/node && cd $(VENV)/node && npm ci --silent --no-audit --no-fund && touch node_modules/.bin/tsc \
+		|| echo "halter: npm cannot install it, so the types of the scripts are not checked"
+
+ifeq ($(LOCKED),yes)
+$(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "halter: installing what Halter runs on, once (about 65 MB)"
+	@$(PIP_INSTALL) --require-hashes --requirement $<
+	@$(INSTALL_HALTER)
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUN)
+	@echo "halter: installing the tools for development, once (about 90 MB)"
+	@$(PIP_INSTALL) --require-hashes --requirement $<
+	@touch $@
+else
+$(RUN): | $(BIN)/python
+	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable ".[all]"
+	@touch $@
+
+$(DEV): $(RUN)
+	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable ".[dev]"
+	@touch $@
+endif

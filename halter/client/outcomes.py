@@ -620,7 +620,7 @@ def add_hint(
     except (KafkaException, HalterError):  # no right to read them
         return
     if has_come_since(registered, str(rejected)):
-        rejected.args = (f"{rejected} yet when a worker decided this. It has been registered since: do it again",)
+        rejected.args = (f"{rejected}; it has been registered since: do it again",)
         return
     is_there = any(not it.deleted for it in registered.versions(kind, name))
     if not (is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF):
