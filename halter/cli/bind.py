@@ -88,26 +88,28 @@ def check(
     settings = load_settings(kafka)
     read = read_file(file, settings)
     read.check_topics(settings.topics())
-    against, known = "no definitions", None
+    against, known, there = "no definitions", None, None
     if definitions:
         against, known = ", ".join(map(str, definitions)), definitions_in(definitions)
     elif not read.problems and (known := registered_now(kafka, settings)) is not None:
         from halter.transform.topics import topics_there
 
-        against = f"the definitions and topics at {settings.bootstrap}"
-        read.check_topics_exist(settings, topics_there(settings))
+        against, there = f"the definitions and topics at {settings.bootstrap}", topics_there(settings)
     if known is not None:
         read.check_against(known)
+    # Whether a topic is there says nothing about what records become.
+    mapping = mapping_of(read, settings, known) if sample is not None and not read.problems else None
+    if there is not None:
+        read.check_topics_exist(settings, there)
     if not as_json:
         for line in problem_lines(read) or [f"{read.file}: ok, {contents(read)}, checked against {against}"]:
             print_line(line)
     ok, told = not read.problems, list[dict[str, Any]]()
-    if sample is not None and ok:
+    if sample is not None and mapping is not None:
         from halter.bindings.samples import read_samples
 
         samples = read_samples(sample, read.bindings, topic, key)
-        mapping = mapping_of(read, settings, known)
-        ok = tell(mapping, (it.record for it in samples), told if as_json else None, unmask=unmask)
+        ok = tell(mapping, (it.record for it in samples), told if as_json else None, unmask=unmask) and ok
     if as_json:
         problems = [asdict(problem) for problem in read.problems]
         print_json({"file": read.file, "ok": ok, "checked_against": against, "problems": problems, "records": told})

@@ -443,6 +443,8 @@ class Client:
         returned. Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted
         then, unless Kafka has ceased to answer: then none is posted any more.
         """
+        if not isinstance(events, Iterable):
+            raise InvalidArgument(f"events: expected NewEvents, found {type(events).__name__}")
         batch = Batch(self._sender, self._outcomes, self._log_ends, self.topics, events)
         for event in events:
             if batch.broken is not None:

@@ -172,7 +172,8 @@ class Patience:
 
     def __init__(self, timeout_s: float | None) -> None:
         """`timeout_s`: None for ever."""
-        if timeout_s is not None and (isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float)):
+        is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+        if timeout_s is not None and not (is_number and timeout_s >= 0):
             raise InvalidArgument(f"timeout_s: expected seconds, or None for ever, found {timeout_s!r}")
         self._timeout_s, self._since = timeout_s, time.monotonic()
 

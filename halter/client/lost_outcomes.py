@@ -53,7 +53,9 @@ def what_comes(repeat_id: str | None) -> str:
 
     `repeat_id` is the id with which it may be sent again; None if there is none.
     """
-    return DECIDED if repeat_id is None else f"{DECIDED}; to send it again safely, add `--id {shlex.quote(repeat_id)}`"
+    if repeat_id is None:
+        return DECIDED
+    return f"{DECIDED}; to send it again safely, give it the same id (of a command: `--id {shlex.quote(repeat_id)}`)"
 
 
 class Progress:

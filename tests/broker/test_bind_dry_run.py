@@ -75,6 +75,9 @@ def test_a_dry_run_shows_committed_records_and_neither_writes_nor_commits(
     path.write_text(path.read_text().replace(topics[0], topics[0].replace("orders", "ordrs")))
     code, out, _ = halter(capsys, "bind", "check", "bindings.yaml", *named)
     assert (code, f"; did you mean '{topics[0]}'? [TOPIC_MISSING]" in " ".join(out.split())) == (1, True)
+    Path("order").write_bytes(b'{"order": "o-9", "reason": "late"}')
+    code, out, _ = halter(capsys, "bind", "check", "bindings.yaml", "--sample", "order", *named)
+    assert (code, "[TOPIC_MISSING]" in out, "cancelled to o-9" in out) == (1, True, True), out
     path = Path("sink.yaml")
     path.write_text(f"name: s\ntopic: {topics[0]}\nevents: [WfRunEnded]\nwf_specs: [shp]\n")
     code, out, _ = halter(capsys, "sink", "check", "sink.yaml", *named)

@@ -424,7 +424,7 @@ def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_pa
     with alone.client() as client:
         posted = client.post("c1", "page-seen", "/")
         behind = r"external-events\[0\]@0 within 0\.5 s.*up to 0, the record is at 0"
-        with pytest.raises(NoOutcome, match=f"{behind}.* add `--id {posted.repeat_id}`$"):
+        with pytest.raises(NoOutcome, match=f"{behind}.* the same id \\(of a command: `--id {posted.repeat_id}`\\)$"):
             posted.outcome(0.5)
         with pytest.raises(NoOutcome, match="no worker is running"):
             client.put_external_event_def("page-seen", timeout_s=0.5)

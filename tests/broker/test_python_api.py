@@ -316,6 +316,8 @@ def test_follow_begins_at_a_time_at_an_offset_and_at_the_beginning(client: Clien
         ({"since": -1, "wf_run_id": "w"}, OffsetGone, "was to be followed from -1: what was there is deleted"),
         ({"wf_run_id": 5}, InvalidArgument, "expected the id of a WfRun, or None for all, found 5"),
         ({"timeout_s": "5"}, InvalidArgument, "timeout_s: expected seconds, or None for ever"),
+        ({"timeout_s": -1}, InvalidArgument, "timeout_s: expected seconds, or None for ever, found -1"),
+        ({"timeout_s": float("nan")}, InvalidArgument, "timeout_s: expected seconds, or None for ever, found nan"),
     ],
 )
 def test_follow_refuses_a_beginning_that_is_none(

@@ -235,6 +235,7 @@ ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
     ("ExternalEventDef", lambda it, bad: it.put_external_event_def("e", bad, timeout_s=0), NOT_A_TYPE),
     ("WorkflowEventDef", lambda it, bad: it.put_workflow_event_def("e", bad, timeout_s=0), NOT_A_TYPE),
     ("command", lambda it, bad: it.send(bad), [None, 5, "RunWf", Odd(), RunWf]),
+    ("events", lambda it, bad: it.post_many(bad), [None, 5, Odd()]),
 ]
 
 

@@ -139,8 +139,8 @@ def test_who_waits_for_a_skip_in_vain_hears_that_it_will_be_done() -> None:
     ("repeat_id", "again"),
     [
         (None, ""),
-        ("e7", "; to send it again safely, add `--id e7`"),
-        ("order 7", "; to send it again safely, add `--id 'order 7'`"),
+        ("e7", "; to send it again safely, give it the same id (of a command: `--id e7`)"),
+        ("order 7", "; to send it again safely, give it the same id (of a command: `--id 'order 7'`)"),
     ],
 )
 @pytest.mark.parametrize("topics", [NoWorker, NoRights])
