@@ -6,6 +6,7 @@ method does. The same graph is always placed the same way.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,8 @@ NODE_GAP: Final = 28.0
 """Least space between two boxes of a layer, in pixels."""
 LAYER_GAP: Final = 18.0
 """Space between a layer of nodes and the layer of labels below it, in pixels."""
+APART: Final = 14.0
+"""How far from the middle of a node an edge that leads back ends at least, in pixels: the others end in the middle."""
 SWEEPS: Final = 6
 """How often the order is improved, down and up."""
 NODES_MAX: Final = 400
@@ -235,6 +238,13 @@ def _way(link: Link, chain: Sequence[_Place], places: Sequence[_Place]) -> list[
     ]
     if source.layer < target.layer:
         return [(source.x, source.y + half[0]), *points, (target.x, target.y - half[1])]
+    back = _beside(target, points[0][0]), target.y + half[1]
     if source.layer > target.layer:
-        return [(source.x, source.y - half[0]), *points[::-1], (target.x, target.y + half[1])]
-    return [(source.x, source.y + half[0]), *points, (target.x, target.y + half[1])]
+        return [(_beside(source, points[-1][0]), source.y - half[0]), *points[::-1], back]
+    return [(source.x, source.y + half[0]), *points, back]
+
+
+def _beside(node: _Place, x: float) -> float:
+    """Where an edge that leads back, and comes from x, meets a node: below or above where it comes from, if it can."""
+    off = min(max(abs(x - node.x), APART), 0.4 * node.size.width)
+    return node.x + math.copysign(off, x - node.x)
