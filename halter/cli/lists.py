@@ -5,14 +5,16 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from halter.cli.client import Json, note, print_json, styled, terminal_width
 from halter.cli.ending import ends_at_once
+from halter.cli.option_groups import OptionGroup, with_groups
 from halter.cli.usage import BadOptions, in_utf8
-from halter.cli.views import ViewPlace, Where, filtered, note_lag, note_unknown, opened
+from halter.cli.views import PANEL, ViewPlace, Where, filtered, note_lag, note_unknown, opened
 from halter.show.counting import counted
 
 if TYPE_CHECKING:
@@ -30,49 +32,62 @@ SEARCH_SECONDS: Final = 20.0
 WATCH_SECONDS: Final = 2.0
 
 
-def _texts(name: str, metavar: str, help_: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=help_, callback=in_utf8)
+def _texts(name: str, metavar: str, help_: str, panel: str | None = PANEL) -> Any:
+    return typer.Option(name, metavar=metavar, help=help_, callback=in_utf8, rich_help_panel=panel)
 
 
-def list_wf_runs(
+@dataclass(frozen=True)
+class Filters(OptionGroup):
+    """Which WfRuns: the names of `halter.view.filters`."""
+
     status: Annotated[
         list[str] | None,
         _texts("--status", "STATUS", "RUNNING, HALTED, COMPLETED, ERROR or EXCEPTION. May be repeated: one of them."),
-    ] = None,
-    wf_spec: Annotated[str | None, _texts("--wf-spec", "NAME", "Of this WfSpec.")] = None,
-    version: Annotated[str | None, _texts("--version", "MAJOR[.REVISION]", "Of this version of it.")] = None,
+    ] = None
+    wf_spec: Annotated[str | None, _texts("--wf-spec", "NAME", "Of this WfSpec.")] = None
+    version: Annotated[str | None, _texts("--version", "MAJOR[.REVISION]", "Of this version of it.")] = None
     halted_for: Annotated[
         str | None, _texts("--halted-for", "KIND", "With this halt reason, such as MANUAL_HALT or INTERRUPTED; or ANY.")
-    ] = None,
+    ] = None
     failed_with: Annotated[
         str | None,
         _texts("--failed-with", "NAME", "Ended with this failure, or because a thread below did; or ANY."),
-    ] = None,
+    ] = None
     waits_for: Annotated[
         str | None,
         _texts("--waits-for", "KIND[:NAME]", "Waits for this: TIME, EXTERNAL_EVENT:checkout, TASK_REPORT:charge …"),
-    ] = None,
+    ] = None
     older_than: Annotated[
         str | None, _texts("--older-than", "DURATION", "Started at least so long ago: 90s, 15m, 2h, 3d.")
-    ] = None,
+    ] = None
     unchanged_for: Annotated[
         str | None, _texts("--unchanged-for", "DURATION", "Nothing has happened to it for at least so long.")
-    ] = None,
-    variables: Annotated[
+    ] = None
+    var: Annotated[
         list[str] | None,
         _texts("--var", "NAME=VALUE", "With this value of a Variable that its WfSpec marks searchable. 10 finds 10.0."),
-    ] = None,
+    ] = None
     text: Annotated[
         str | None, _texts("--text", "TEXT", "With this text in its id, its WfSpec or a value of a Variable.")
-    ] = None,
-    where: Where = None,
+    ] = None
+    where: Where = None
+
+    def meant(self) -> "WfRunFilter":
+        """Return the filter. Raises BadWhere."""
+        return filtered(**vars(self))
+
+
+@with_groups
+def list_wf_runs(
+    *,
+    filters: Filters,
     sort: Annotated[
         str, typer.Option("--sort", metavar="NAME", help="changed, started (the newest first) or id (ascending).")
     ] = "changed",
     reverse: Annotated[bool, typer.Option("--reverse", help="Begin at the other end.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Most WfRuns that are shown.")] = 50,
     after: Annotated[
-        str | None, _texts("--after", "PLACE", "Go on where an earlier list has ended, which says how.")
+        str | None, _texts("--after", "PLACE", "Go on where an earlier list has ended, which says how.", None)
     ] = None,
     count: Annotated[bool, typer.Option("--count", help="Say only how many there are, up to 10,000.")] = False,
     watch: Annotated[
@@ -97,19 +112,7 @@ def list_wf_runs(
         raise BadOptions("--watch shows the first page on a terminal: leave out --json, --count and --after")
     from halter.view.filters import BadFilter, Sort
 
-    wanted = filtered(
-        where,
-        status=status,
-        wf_spec=wf_spec,
-        version=version,
-        halted_for=halted_for,
-        failed_with=failed_with,
-        waits_for=waits_for,
-        older_than=older_than,
-        unchanged_for=unchanged_for,
-        var=variables,
-        text=text,
-    )
+    wanted = filters.meant()
     try:
         order = Sort.of(sort, reverse=reverse)
     except BadFilter as bad:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -27,6 +27,8 @@ ViewPlace = Annotated[
         callback=in_utf8,
     ),
 ]
+PANEL: Final = "Which WfRuns"
+"""Where the help has the options that choose WfRuns."""
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -35,6 +37,7 @@ Where = Annotated[
         help="Only WfRuns of which this is true: status, wf-spec, version, halted-for, failed-with, waits-for, "
         "older-than, unchanged-for, quarantined, var (var=NAME=VALUE) or text. May be repeated: all must be true.",
         callback=in_utf8,
+        rich_help_panel=PANEL,
     ),
 ]
 
