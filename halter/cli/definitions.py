@@ -109,6 +109,7 @@ def put_all(
     answer may still become registered.
     """
     from halter.client import DefinitionRefused, PartitionsDiffer, TopicMissing
+    from halter.client.refused import why_refused
     from halter.files.definition_files import REFERENCES
 
     refers = ""
@@ -126,15 +127,18 @@ def put_all(
         results[:] = tried(known, written, frozenset(client.topics.task_queues))
         return None
     results[:] = [{"outcome": "not known"} for _ in written]
-    count, why_not = 0, None
+    count, why_not, refused_by_workers = 0, None, list[int]()
+    commands = [one.command for one in written]
     try:
-        for index, done in enumerate(client.put_all([one.command for one in written], timeout_s)):
+        for index, done in enumerate(client.put_all(commands, timeout_s)):
             if isinstance(done, DefinitionRefused):
                 results[index] = {"outcome": "refused", "problems": refusals_of(written[index], done)}
-                why_not = "another client registered something meanwhile; put them again"
+                refused_by_workers.append(index)
             else:
                 results[index] = registered(known, written[index], done)
                 count += 1
+        if refused_by_workers:
+            why_not = why_refused(client, commands, refused_by_workers)
     except (TopicMissing, PartitionsDiffer) as error:
         results[:] = [{"outcome": NOT_SENT} for _ in written]
         why_not = str(error)
@@ -142,7 +146,8 @@ def put_all(
         why_not = str(error)
     if why_not is None:
         return None
-    return f"{count} of {counted(len(written), 'definition')} {'is' if count == 1 else 'are'} registered: {why_not}"
+    verb = "is" if 1 in (count, len(written)) else "are"
+    return f"{count} of {counted(len(written), 'definition')} {verb} registered: {why_not}"
 
 
 def refusals_of(one: "Written", refused: "DefinitionRefused") -> "list[Problem]":

@@ -10,6 +10,7 @@
     lost_outcomes, log_ends      why an outcome does not come; where the log ends
     reading, log_records         reads partitions, and decodes what workers write
     definitions_seen, meant      the definitions that a client knows, and near names
+    refused                      why workers refuse definitions in which a client finds nothing wrong
     wf_run_reader, wf_run_rows   the present state of a WfRun
     history, events_of_wf_run    its events, and the states that follow from them
     following                    the events of the log as they come

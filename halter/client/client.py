@@ -249,6 +249,7 @@ class Client:
         UnreadableFile, and what `put` raises, within `timeout_s` for each definition. If somebody registers something
         in between, DefinitionRefused is about the first that is refused, and says which are registered.
         """
+        from halter.client.refused import why_refused
         from halter.files.definition_files import InvalidDefinitions, Workflow, read_definition_files  # few read files
 
         for it in cast("tuple[object, ...]", sources):
@@ -262,10 +263,11 @@ class Client:
             raise InvalidDefinitions(problems)
         done = [*self.put_all([one.command for one in written], timeout_s)]
         registered = [it for it in done if isinstance(it, Registered)]
-        for first in done:
+        for index, first in enumerate(done):
             if isinstance(first, DefinitionRefused):
                 names = some_of([f"'{it.accepted.name}'" for it in registered])
-                first.args = (f"{first}; {len(registered)} of {len(done)} are registered: {names}",)
+                why = why_refused(self, [one.command for one in written], [index])
+                first.args = (f"{first}; {why}; {len(registered)} of {len(done)} are registered: {names}",)
                 raise first
         return registered
 

@@ -225,8 +225,18 @@ def test_what_another_client_registered_meanwhile_is_told_with_what_is_registere
         "TaskDef charge": "new",
         "WfSpec w 0.0": "new",
     }
-    assert "4 of 5 definitions are registered: " in answer.err
+    assert "4 of 5 definitions are registered: another client registered something meanwhile" in answer.err
     assert [command.name for command in client.sent] == ["go", "add", "told", "charge", "w"]
+
+
+def test_what_only_the_workers_refuse_is_laid_to_their_release_or_settings(
+    client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.topics = replace(client.topics, task_queues={"slow": "task-requests-slow"})
+    (folder / "defs.yaml").write_text("tasks: {charge: {queue: slow}}\n")
+    answer = put(capsys, "defs.yaml")
+    assert (answer.code, answer.table) == (1, {"TaskDef charge": "refused"})
+    assert "0 of 1 definition is registered: this client would take them, so the workers have other " in answer.err
 
 
 def test_a_program_whose_definitions_are_refused_in_part_is_told_which_are_registered(
@@ -239,6 +249,7 @@ def test_a_program_whose_definitions_are_refused_in_part_is_told_which_are_regis
         Client.register(client, "defs.yaml")  # type: ignore[arg-type]
     first, registered = str(refused.value).rsplit("; ", 1)
     assert "'told'" in first
+    assert "another client registered something meanwhile" in first
     names = "'go', 'add', 'charge', 't0', 't1', 't2', 't3', 't4', 't5', 't6'"
     assert registered == f"13 of 14 are registered: {names} and 3 more"
 
