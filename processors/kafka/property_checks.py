@@ -111,9 +111,9 @@ def check_properties(properties: Mapping[str, str], sources: Mapping[str, str]) 
             raise SettingsError(
                 f"bootstrap.servers from {sources['bootstrap.servers']}: expected host:port, found '{server.strip()}'"
             )
-        # librdkafka would connect to what is left of it modulo 65,536.
-        port = re.search(r":(\d+)\s*$", server)
-        if port is not None and not 0 < int(port[1]) < 65_536:
+        # librdkafka would connect to what is left of it modulo 65,536, and to port 0 if it is no number.
+        port = re.search(r"(?:^|//)(?:[^:\[\]]*|\[[^\]]*\]):([^:/]+)$", server.strip())
+        if port is not None and not (port[1].isdecimal() and 0 < int(port[1]) < 65_536):
             raise SettingsError(
                 f"bootstrap.servers from {sources['bootstrap.servers']}: expected a port from 1 to 65535, found "
                 f"'{server.strip()}'"
