@@ -25,10 +25,8 @@ UV := uv==0.13.9
 TSC := $(if $(shell command -v npm 2>/dev/null),$(VENV)/node/node_modules/.bin/tsc)
 ARGS ?=
 CORE ?=
-# As many processes as the smallest machine that CI has may have cores, and one more where most tests wait for Kafka;
-# which takes what: tests/conftest.py
-COMPUTING := --numprocesses 2 --dist loadscope
-WAITING := --numprocesses 3 --dist loadscope
+# As many processes as the smallest machine that CI has may have cores; which takes what: tests/conftest.py
+IN_TWO := --numprocesses 2 --dist loadscope
 # CORE=compiled. The folder of the checkout is not put before the compiled core, for any process that is started.
 MEASURED := $(if $(filter compiled,$(CORE)),$(COMPILED)/.built,$(DEV))
 WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR))
@@ -56,13 +54,13 @@ broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 test: $(DEV) ## Run every check and every test (real Kafka included): half an hour on two cores
 	@$(MAKE) --no-print-directory --jobs 2 lint types contracts $(COMPILED_QUICKLY)/.built  # the compiler takes one core
 	@$(MAKE) --no-print-directory guard compiled
-	@$(BIN)/python -m pytest $(WAITING) $(ARGS)
+	@$(BIN)/python -m pytest $(IN_TWO) $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: a few minutes
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
 
 compiled: $(COMPILED_QUICKLY)/.built ## Test the core as mypyc compiles it: two minutes to build, two to test
-	@HALTER_CORE=compiled $(BIN)/pytest $(COMPUTING) -o pythonpath=$(COMPILED_QUICKLY) -p no:cacheprovider tests/core tests/fold/test_released.py \
+	@HALTER_CORE=compiled $(BIN)/pytest $(IN_TWO) -o pythonpath=$(COMPILED_QUICKLY) -p no:cacheprovider tests/core tests/fold/test_released.py \
 		tests/codec/test_encoder_module.py tests/explore tests/halter/test_verify.py \
 		--ignore tests/core/test_search_finds.py
 

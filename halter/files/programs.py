@@ -46,7 +46,8 @@ def thing_in(target: str, kind: type[Thing], example: str) -> Thing:
     if isinstance(thing, kind):
         return thing
     hint = NearNames().meant_or_known(name, _names_of(kind, module))
-    what = "nothing" if thing is None else f"an object of type {type(thing).__name__}"
+    found = type(thing).__name__
+    what = "nothing" if thing is None else f"{'an' if found[0] in 'aeiou' else 'a'} {found}"
     raise NoSuchThing(f"expected a {kind.__name__} under the name '{name}' in {module_name}, found {what}{hint}")
 
 

@@ -18,6 +18,9 @@ worker = TaskWorker()
 @worker.task("charge-card")
 def charge_card(card: str) -> str:
     return card
+
+
+NUMBER = 5
 """
 
 
@@ -88,6 +91,7 @@ def test_a_module_that_is_not_there_is_told_with_where_was_looked(shop: str, tmp
     [
         ("worke", "expected a TaskWorker under the name 'worke' in {}.tasks, found nothing (did you mean worker?)"),
         ("charge_card", "expected a TaskWorker under the name 'charge_card' in {}.tasks, found a function (worker)"),
+        ("NUMBER", "expected a TaskWorker under the name 'NUMBER' in {}.tasks, found an int (worker)"),
     ],
 )
 def test_another_name_is_told_with_what_is_there(shop: str, name: str, sentence: str) -> None:
