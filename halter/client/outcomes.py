@@ -622,8 +622,7 @@ def add_hint(
     if has_come_since(registered, str(rejected)):
         rejected.args = (f"{rejected}; it has been registered since: do it again",)
         return
-    is_there = any(not it.deleted for it in registered.versions(kind, name))
-    if not (is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF):
+    if not (kind is DefinitionKind.EXTERNAL_EVENT_DEF and registered.live_versions(kind, name)):
         rejected.args = (f"{rejected}{meant(registered, name, kind)}",)
 
 
@@ -635,4 +634,4 @@ def has_come_since(registered: Definitions, refusal: str) -> bool:
     kind, name, version = missing.groups()
     if kind == "WfSpec":
         return registered.latest_wf_spec(name, *map(int, version.split())) is not None
-    return any(not it.deleted for it in registered.versions(DefinitionKind.EXTERNAL_EVENT_DEF, name))
+    return bool(registered.live_versions(DefinitionKind.EXTERNAL_EVENT_DEF, name))

@@ -91,7 +91,10 @@ class ConsoleUnderAttack:
         }
 
     def findings(self, right: Path) -> Iterator[Finding]:
-        """Ask no more, end it, and yield what was wrong and where it shows something else than a view that is right."""
+        """Ask no more, end it, and yield what was wrong and where it shows something else than a view that is right.
+
+        Who does not come so far calls `end`.
+        """
         self._is_over.set()
         for thread in self._asking:
             if thread.ident is not None:
@@ -105,9 +108,15 @@ class ConsoleUnderAttack:
             yield from self._against(right)
         except (httpx.HTTPError, KeyError) as error:
             yield Finding(Kind.CONSOLE, f"all is still, and it does not answer: {error!r}")
+        if code := self.end():
+            yield Finding(Kind.CONSOLE, f"it ended with {code} on SIGTERM")
+
+    def end(self) -> int | None:
+        """End it, if it runs. Return its exit code; None if it was never started."""
+        if self._process is None:
+            return None
         self._process.terminate()
-        if self._process.wait(30):
-            yield Finding(Kind.CONSOLE, f"it ended with {self._process.returncode} on SIGTERM")
+        return self._process.wait(30)
 
     def _against(self, right: Path) -> Iterator[Finding]:
         with open_view(str(right)).read() as connection:

@@ -144,7 +144,11 @@ class Experiment:
                 None, {}, overrides, prefix=PREFIX, partitions=options.partitions, topics_file=topics_file
             )
             with OtlpReceiver() as receiver:
-                verdict, felt = self._attack(brokers, settings, topics_file, receiver)
+                try:
+                    verdict, felt = self._attack(brokers, settings, topics_file, receiver)
+                finally:
+                    if self._console is not None:
+                        self._console.end()
             if options.tracing:
                 self._figures["spans"] = dict(Counter(it.name for it in receiver.spans()))
         if verdict.ok:
