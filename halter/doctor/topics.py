@@ -7,7 +7,7 @@ from typing import Final
 
 from halter.doctor.cluster import Cluster, Shape, Shapes, input_topics
 from halter.doctor.findings import Finding, Skip, Verdict, listed
-from halter.topics.admin import Action, compare
+from halter.topics.admin import Action, Change, compare
 from processors.kafka.topic_check import FoundTopic, problems
 from processors.kafka.topics import Topic
 
@@ -16,6 +16,7 @@ OTHER_COUNTS: Final = (
     "no command changes a number of partitions: if the cluster was set up so, say HALTER_PARTITIONS={count}; else set "
     "up anew under another prefix, or, while nothing is on it, delete the topic and run `halter topics apply`"
 )
+BY_HAND: Final = "kafka-configs sets it: `halter topics apply` changes no topic while it refuses to change one"
 MIN_INSYNC: Final = "min.insync.replicas"
 OF_KAFKA: Final = ("__consumer_offsets", "__transaction_state")
 
@@ -102,14 +103,22 @@ def _problems(topic: Topic, found: FoundTopic, cluster: Cluster) -> Iterator[Fin
         return
     found = replace(found, partitions=topic.partitions)  # told already, for all topics
     change = compare(topic, found, cluster.topics, cluster.admin)
-    mend = "; ".join(change.reasons) if change.action is Action.REFUSED else APPLY
-    wrong = problems(topic, found, cluster.topics)
-    yield from (Finding(Verdict.WRONG, it, mend, data) for it in wrong)
-    if wrong:
-        return
-    if change.action is not Action.UNCHANGED:
-        differing = listed(f"{it.name} is {it.before}, not {it.after}" for it in change.configs)
-        yield Finding(Verdict.WARNING, f"{topic.name}: {differing}", mend, data)
+    settings = {it.name: it for it in change.configs}
+    for sentence in problems(topic, found, cluster.topics):
+        told = next((name for name in settings if f"expected {name}" in sentence), None)
+        settings.pop(told or "", None)
+        yield Finding(Verdict.WRONG, sentence, _mend(change, told), data)
+    harmless = [*settings.values()]
+    if harmless:
+        differing = listed((f"{it.name} is {it.before}, not {it.after}" for it in harmless), len(harmless))
+        yield Finding(Verdict.WARNING, f"{topic.name}: {differing}", _mend(change, harmless[0].name), data)
+
+
+def _mend(change: Change, setting: str | None) -> str:
+    """Say what mends a setting: `halter topics apply`, unless it refuses to change this topic."""
+    if change.action is not Action.REFUSED:
+        return APPLY
+    return "; ".join(it for it in change.reasons if it.startswith(f"{setting} is ")) or BY_HAND
 
 
 def replicas(cluster: Cluster) -> Iterator[Finding]:
@@ -118,20 +127,24 @@ def replicas(cluster: Cluster) -> Iterator[Finding]:
     if not shapes.there:
         raise Skip("there is no topic to look at")
     configs = cluster.configs()
+    wanted = {it.name: it.replication for it in cluster.topics.all}
     found: dict[str, list[str]] = defaultdict(list)
     for shape in (*shapes.there.values(), *cluster.describe(OF_KAFKA).there.values()):
         needed = configs.get(shape.name, {}).get(MIN_INSYNC)
         least = 1 if needed is None or needed.value is None else int(needed.value)
-        if any(it.leader is None for it in shape.partitions):
+        led = [it for it in shape.partitions if it.leader is not None]
+        if len(led) < len(shape.partitions):
             found["leader"].append(shape.name)
-        elif least > shape.replication:
+        if never := least > shape.replication:
             found["never"].append(f"{shape.name} ({MIN_INSYNC} {least}, {_replicas(shape.replication)})")
-        elif any(len(it.in_sync) < least for it in shape.partitions):
+        elif any(len(it.in_sync) < least for it in led):
             found["too few"].append(shape.name)
-        elif any(len(it.in_sync) < len(it.replicas) for it in shape.partitions):
+        if any((never or len(it.in_sync) >= least) and len(it.in_sync) < len(it.replicas) for it in led):
             found["behind"].append(shape.name)
         if shape.replication == 1 and brokers > 1:
             found["single"].append(shape.name)
+        elif shape.replication < min(wanted.get(shape.name, 0), brokers):
+            found["fewer"].append(f"{shape.name} ({shape.replication}, not {wanted[shape.name]})")
     for verdict, what, says, mend in FAULTS:
         if what in found:
             yield Finding(verdict, f"{says}: {listed(found[what])}", mend, {"topics": found[what]})
@@ -175,5 +188,11 @@ FAULTS: Final = (
         "topics with one replica on a cluster of several brokers: what that broker loses is lost",
         "add replicas (kafka-reassign-partitions); new topics get them with `--replication auto`",
     ),
+    (
+        Verdict.WARNING,
+        "fewer",
+        "topics with fewer replicas than topics.yaml says, though there are brokers for more",
+        "add replicas (kafka-reassign-partitions), or say in your topics.yaml (HALTER_TOPICS) that these are enough",
+    ),
 )
-"""What is wrong with replicas, the worst first."""
+"""What can be wrong with replicas, the worst first. A topic may have several of these faults."""

@@ -3,24 +3,27 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from halter.doctor.beside import registry
 from halter.doctor.checkup import Checkup
-from halter.doctor.cluster import Once
+from halter.doctor.cluster import Broker, Brokers, Cluster, Once, Partition, Shape, Shapes
 from halter.doctor.examination import Check, examine
 from halter.doctor.findings import Examined, Finding, Skip, Verdict, worst
 from halter.doctor.report import lines
+from halter.doctor.topics import MIN_INSYNC, replicas
 from halter.view import tables
 from halter.view.place import default_url, open_view
 from processors.codec import Schemas
 from processors.kafka.settings import Settings
+from processors.kafka.topic_check import FoundConfig
 from processors.runtime.group.readiness import Readiness, State
 from processors.worker.probes import Probes
 from tests.support.command_line import halter
@@ -160,6 +163,49 @@ def test_a_worker_that_is_asked_says_what_is_paused_restoring_or_in_quarantine(
         finding = asked(capsys, unused_port)
         assert (finding["verdict"], "external-events[1]@7" in finding["found"]) == ("wrong", True)
         assert "halter quarantine" in finding["mend"]
+
+
+class KnownCluster(Cluster):
+    """A cluster of three brokers of which one is down. Its topics are as they are given, Kafka's own are not there."""
+
+    def __init__(self, *topics: Shape, **least_in_sync: int) -> None:
+        wanted = SETTINGS.topics()
+        super().__init__(SETTINGS, wanted, AdminClient({"bootstrap.servers": "127.0.0.1:1"}))
+        shapes = Shapes({it.name: it for it in topics}, (), ())
+        configs = {
+            name.replace("_", "-"): {MIN_INSYNC: FoundConfig(str(it), True)} for name, it in least_in_sync.items()
+        }
+        self.shapes = Once(lambda: shapes)
+        self.configs = Once(lambda: configs)
+        self.brokers = Once(lambda: Brokers("c", tuple(Broker(it, f"b{it}:9092") for it in (1, 2, 3)), frozenset()))
+
+    def describe(self, names: Iterable[str]) -> Shapes:
+        return Shapes({}, tuple(names), ())
+
+
+def test_all_faults_of_the_replicas_of_one_topic_are_told_each_with_its_mend() -> None:
+    three = (1, 2, 3)
+    partitions = [
+        Partition(0, None, three, ()),
+        Partition(1, 1, three, (1,)),
+        Partition(2, 1, three, (1, 2)),
+        Partition(3, 1, (1, 2), (1, 2)),
+    ]
+    cluster = KnownCluster(Shape("wf-runs", tuple(partitions), frozenset()), wf_runs=2)
+    found = list(replicas(cluster))
+    assert [(it.verdict, it.found.partition(":")[0]) for it in found] == [
+        (Verdict.WRONG, "partitions without a leader"),
+        (Verdict.WRONG, "fewer replicas are in sync than min.insync.replicas says"),
+        (Verdict.WARNING, "some replicas are not in sync"),
+        (Verdict.WARNING, "topics with fewer replicas than topics.yaml says, though there are brokers for more"),
+    ]
+    assert len({it.mend for it in found}) == 4
+    assert found[3].data == {"topics": ["wf-runs (2, not 3)"]}
+    single = KnownCluster(Shape("wf-runs", (Partition(0, 1, (1,), (1,)),), frozenset()), wf_runs=2)
+    assert [it.found.partition(":")[0] for it in replicas(single)] == [
+        "more replicas have to be in sync than there are",
+        "topics with one replica on a cluster of several brokers",
+    ]
 
 
 def test_something_else_at_a_health_port_is_no_process_of_halter(capsys: pytest.CaptureFixture[str]) -> None:
