@@ -44,8 +44,8 @@ def doctor(
     """Look at an installation, say what is wrong with it, and how to mend that.
 
     It looks at brokers, rights, topics, replicas, transactions, clocks, workers, what waits to be folded, paused
-    partitions, task workers, dead letters, schemas, the Schema Registry, the view and health ports. It changes nothing,
-    and leaves no record: the one that it writes is aborted.
+    partitions, quarantine, task workers, dead letters, schemas, the Schema Registry, the view and health ports. It
+    changes nothing, and leaves no record: the one that it writes is aborted.
 
     - `halter doctor`
     - `halter doctor --service task-worker --json`

@@ -11,6 +11,7 @@ rights       what this principal may do, by service
 writing      a transaction that is begun and aborted, and clocks
 hanging      transactions that nobody ends
 workers      the group of the workers, what nobody has folded yet, partitions that stand still
+quarantine   WfRuns in quarantine
 standing     the same of what waits to be folded, as data
 letters      dead letters
 schemas      which release has written the newest records

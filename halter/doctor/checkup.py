@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
-from halter.doctor import beside, connection, hanging, letters, rights, schemas, topics, workers, writing
+from halter.doctor import beside, connection, hanging, letters, quarantine, rights, schemas, topics, workers, writing
 from halter.doctor.cluster import Cluster
 from halter.doctor.examination import CHECK_SECONDS, Check, examine
 from halter.doctor.findings import Examined, Finding, Verdict
@@ -84,6 +84,7 @@ def _of_kafka(cluster: Cluster, wanted: Wanted, answered_ms: float) -> list[Chec
         Check("hanging", partial(hanging.hanging, cluster), "looking for hanging transactions"),
         Check("workers", partial(workers.workers, cluster), "asking for the workers"),
         Check("folding", partial(workers.folding, cluster), "looking for what waits"),
+        Check("quarantine", partial(quarantine.quarantine, cluster), "looking for WfRuns in quarantine"),
         Check("task workers", partial(workers.task_workers, cluster), "asking for task workers"),
         Check("dead letters", partial(letters.dead_letters, cluster), "reading dead letters"),
         Check("schemas", partial(schemas.schemas, cluster), "looking at schemas"),

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from halter.client import Client
 from processors.codec import Codec
-from processors.core.records.commands import RunWf
+from processors.core.records.commands import QuarantineWfRun, RunWf
 from processors.core.records.fold_position import FoldPosition
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
@@ -72,7 +72,7 @@ def test_an_installation_that_works_is_fine_and_no_record_is_left(
     assert code == 0
     assert verdicts(found).keys() == {
         "connection", "versions", "rights", "topics", "replicas", "transaction", "clocks", "hanging", "workers",
-        "folding", "task workers", "dead letters", "schemas",
+        "folding", "quarantine", "task workers", "dead letters", "schemas",
     }  # fmt: skip
     (of_workers,) = found["workers"]
     assert of_workers["data"]["owners"].keys() == {"0", "1", "2"}
@@ -151,6 +151,29 @@ def test_dead_letters_are_counted_by_reason_and_the_newest_is_told(
     assert finding["data"]["newest"]["source"].startswith("external-events[")
     newest = finding["data"]["newest"]
     assert f"`halter cause dead-letters {newest['partition']} {newest['offset']}`" in finding["mend"]
+
+
+def test_wf_runs_in_quarantine_are_named_without_asking_a_worker(
+    patient: Halter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no worker takes, here a command under another key, is no quarantine."""
+    misplaced = Codec.load().encode(QuarantineWfRun("good-3"))
+    producer = Producer(patient.settings.producer())
+    producer.produce(patient.topics.operator_commands, misplaced, b"good-4")
+    assert producer.flush(20) == 0
+    with patient.client() as client:
+        for wf_run_id in ("good-1", "good-2", "no-wf-run"):
+            client.quarantine(wf_run_id).outcome()
+        client.release("good-2").outcome()
+        code, found = told(capsys, patient.settings)
+        (finding,) = found["quarantine"]
+        assert (finding["verdict"], finding["found"]) == ("warning", "2 WfRuns: good-1, no-wf-run")
+        assert finding["data"] == {"wf_run_ids": ["good-1", "no-wf-run"], "all_looked_at": True}
+        assert "halter release" in finding["mend"]
+        assert code == 3
+        for wf_run_id in ("good-1", "no-wf-run"):
+            client.release(wf_run_id).outcome()
+    assert told(capsys, patient.settings)[1]["quarantine"][0]["verdict"] == "fine"
 
 
 def test_records_of_a_newer_release_are_told(patient: Halter, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,6 +328,33 @@ def test_where_apply_would_refuse_it_says_what_else_there_is(
     (wrong,) = (it for it in found["topics"] if it["verdict"] == "wrong")
     assert "Set up anew under another prefix" in wrong["mend"]
     assert "`halter topics apply` changes it" not in wrong["mend"]
+
+
+def test_all_faults_of_one_topic_are_told_each_with_its_mend(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has had records, so `halter topics apply` refuses to change some of its settings, and then changes none."""
+    wrong = {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+    others = {"retention.ms": "60000", "segment.ms": "70000", "min.insync.replicas": "2"}
+    make_topics(settings, external_events={**wrong, **others, "max.message.bytes": "1000"})
+    producer = Producer({"bootstrap.servers": settings.bootstrap, "acks": 1})
+    producer.produce(settings.topics().external_events, b"x", b"wf-1")
+    assert producer.flush(20) == 0
+    _, found = told(capsys, settings)
+    topic = settings.topics().external_events
+    said = {it["found"]: it["mend"] for it in found["topics"] if it["data"].get("topic") == topic}
+
+    def mend(*names: str) -> str:
+        (found,) = (it for it in said if all(name in it for name in names))
+        return str(said[found])
+
+    assert len(said) == 4, said
+    assert "is compact, not delete" in mend("expected cleanup.policy")
+    assert "is CreateTime, not LogAppendTime" in mend("expected message.timestamp.type")
+    assert "cleanup.policy" not in mend("expected message.timestamp.type")
+    assert "kafka-configs" in mend("expected max.message.bytes")
+    assert "kafka-configs" in mend("retention.ms is 60000", "segment.ms is 70000", "min.insync.replicas is 2")
+    assert [it["data"]["topics"] for it in found["replicas"]] == [[f"{topic} (min.insync.replicas 2, 1 replica)"]]
 
 
 def test_a_transaction_that_nobody_ends_is_found_and_what_it_hides(
