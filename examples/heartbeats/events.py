@@ -23,7 +23,6 @@ def now() -> Timestamp:
 def main() -> None:
     """Sign in, and be active."""
     with Client.from_env() as client:
-        client.definitions()  # so workers decide when they have read as far, whoever registered the WfSpec just now
         started: dict[str, Timestamp] = {}
         for token, user in TOKENS.items():
             if client.get(token) is not None:

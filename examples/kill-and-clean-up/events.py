@@ -27,7 +27,6 @@ def is_charged(run: WfRun) -> bool:
 def main() -> None:
     """Order, and kill."""
     with Client.from_env() as client:
-        client.definitions()  # so workers decide when they have read as far, whoever registered the WfSpec just now
         for order in ORDERS:
             if client.get(order) is not None:
                 client.delete(order, wait=30)  # of an earlier run of this program

@@ -136,6 +136,8 @@ class ReadInput(NamedTuple):
     """None: the record is not read yet, or reading it raised. The fold then reads it, and raises the same."""
     definitions_position: int = 0
     """The position of `definitions` that the record's producer saw; 0 if it saw none."""
+    may_lack_definition: bool = False
+    """Whether it may name a definition that was not known when it was read."""
 
 
 @dataclass(frozen=True, slots=True)

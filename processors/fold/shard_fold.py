@@ -46,6 +46,7 @@ from processors.core.records.model import Correlation, KeptInput, WfRun
 from processors.core.records.topic_names import CORRELATIONS, DEFINITION_COMMANDS, FOLD_POSITIONS, WF_EVENTS, WF_RUNS
 from processors.core.rules.context import Context
 from processors.core.rules.decide import EARLY
+from processors.core.rules.decide.refusals import may_lack_definition
 from processors.core.rules.engine import attach, handle, new_run, note
 from processors.core.rules.evolve import evolve
 from processors.core.rules.indexing import index_of
@@ -281,8 +282,10 @@ class ShardFold:
     def read(self, record: InputRecord) -> ReadInput:
         """Decode an input record. Changes nothing. Raises RegistryUnavailable."""
         decoded = read_input(record, self._codec, self._partitions)
-        seen = decoded.definitions_position if isinstance(decoded, _TELL_WHAT_WAS_SEEN) else None
-        return ReadInput(record, decoded, seen or 0)
+        if not isinstance(decoded, _TELL_WHAT_WAS_SEEN):
+            return ReadInput(record, decoded)
+        may_lack = may_lack_definition(decoded, self._context.definitions)
+        return ReadInput(record, decoded, decoded.definitions_position or 0, may_lack)
 
     def see_coming(self, read: ReadInput) -> None:
         """Note a SkipRecord before its turn: it may skip an operator command that comes before it."""

@@ -59,7 +59,6 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def client(halter: Halter) -> Iterator[Client]:
     with halter.client() as it:
-        it.definitions()
         yield it
 
 
@@ -85,6 +84,25 @@ def test_a_wf_spec_that_was_put_can_be_run_at_once(client: Client) -> None:
         # Two WfRuns in different partitions: each worker has to know it, not the one that registered it.
         for _ in range(2):
             assert names(client.run(name).outcome())[0] == "WfRunStarted"
+
+
+# (rule unknown-definitions-looked-for)
+def test_what_was_put_can_be_used_at_once_by_whoever_has_read_no_definition(halter: Halter, client: Client) -> None:
+    nodes = {"a": {"kind": "ENTRYPOINT", "next": "b"}, "b": {"kind": "EXIT"}}
+    with halter.client() as other:
+        for number in range(10):
+            name = f"new-{number}"
+            client.put_external_event_def(name)
+            client.put_wf_spec({"name": name, "entrypoint": "main", "threads": {"main": {"nodes": nodes}}})
+            posted = [
+                other.run(name, major=0),
+                other.run_and_post(name, new_id(), name),
+                other.post(new_id(), name),
+                other.post_correlated("key", name),
+            ]
+            for it in posted:
+                it.outcome()
+        assert other.definitions_position == 0
 
 
 def test_what_is_registered_already_is_unchanged(client: Client) -> None:

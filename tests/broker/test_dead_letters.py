@@ -41,7 +41,6 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def client(halter: Halter) -> Iterator[Client]:
     with halter.client() as it:
-        it.definitions()
         yield it
 
 

@@ -50,7 +50,6 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def client(halter: Halter) -> Iterator[Client]:
     with halter.client() as it:
-        it.definitions()
         yield it
 
 

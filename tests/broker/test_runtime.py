@@ -207,6 +207,22 @@ def test_a_command_that_names_a_newer_position_of_definitions_waits_for_it(insta
         assert int(str(event_of(installation, cause)["definitions"])) >= position, (topic, offset)
 
 
+# (rule unknown-definitions-looked-for)
+def test_a_command_that_names_an_unknown_definition_waits_for_all_that_are_there(installation: Installation) -> None:
+    workers = [installation.worker("one"), installation.worker("two")]
+    for worker in workers:
+        worker.wait_ready()
+    definitions = installation.topics.definitions
+    for number in range(10):
+        installation.post("definition-commands", f"spec-{number}", body=number)
+        wait_until("the definition", lambda n=number: len(installation.ledger.read(definitions, 1)) > n)
+        newest = max(message.offset() or 0 for message in installation.ledger.read(definitions, 1))
+        causes = [installation.post("wf-commands", str(key), lacks=True) for key in range(4)]
+        for cause in causes:
+            assert int(str(event_of(installation, cause)["definitions"])) > newest
+    assert not [it for it in workers if "definitions_behind" in it.log]
+
+
 def test_a_definition_that_takes_long_to_read_holds_up_those_alone_who_need_it(installation: Installation) -> None:
     worker = installation.worker("one")
     worker.wait_ready()

@@ -57,7 +57,6 @@ def test_each_event_is_written_once_and_in_order_over_a_kill(cart: Halter, tmp_p
     arguments = ("-m", "halter", "sink", "run", str(document), "--slot", "one")
     reader = Reader(cart, topic)
     with cart.client() as client:
-        client.definitions()  # so that the WfRun starts by what the fixture has registered
         client.run("cart", {"customer": "Ann", "card": CARD}, wf_run_id="ann", wait=10)
         with cart.started("sink", *arguments) as first:
             reader.wait("the start", "WfRunStarted", "ann")
@@ -94,7 +93,6 @@ def test_a_dry_run_shows_what_events_become_and_needs_no_topic(cart: Halter, tmp
     document = tmp_path / "sink.yaml"
     document.write_text("name: carts\ntopic: not-made\nwf_specs: [cart, crat]\nevents: [status]\n")
     with cart.client() as client:
-        client.definitions()
         client.run("cart", {"customer": "Cid", "card": CARD}, wf_run_id="cid", wait=10)
     ran = cart.command_in_a_process("sink", "run", str(document), "--dry-run", "--from", "earliest")
     assert ran.returncode == 0, ran.stderr

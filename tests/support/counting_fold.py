@@ -121,7 +121,7 @@ class CountingFold:
     def read(self, record: InputRecord) -> ReadInput:
         value = record.value or b"{}"
         seen = int(orjson.loads(value).get("requires", 0)) if b'"requires"' in value else 0
-        return ReadInput(record, None, seen)
+        return ReadInput(record, None, seen, may_lack_definition=b'"lacks"' in value)
 
     def see_coming(self, read: ReadInput) -> None:
         pass
@@ -146,7 +146,7 @@ class CountingFold:
             "key": key.decode(),
             "count": count,
             "cause": [record.topic, record.partition, record.offset],
-            "definitions": self._definitions.position if "requires" in fields else None,
+            "definitions": self._definitions.position if fields.keys() & {"requires", "lacks"} else None,
             "input": fields,
         }
         headers = (("event", b"Counted"),)

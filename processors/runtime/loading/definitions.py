@@ -1,9 +1,10 @@
 """Keeps the worker's view of `definitions` up to date, between turns only: a turn sees one position.
 
 Reads the whole topic before the first turn. A definition that comes later is applied when a thread beside the turns has
-read its document, so that no fold has to. A command may name a position that its producer saw. While the worker is
-behind that, the records of the shard wait (`turn.awaiting`). They do not wait for a position that the topic does not
-have: the fold then sees a position below the one required and rejects the command.
+read its document, so that no fold has to. A command may name a position that its producer saw, or a definition that the
+worker does not know. While the worker is behind that position, or the end of the topic, the records of the shard wait
+(`turn.awaiting`). They do not wait for a position that the topic does not have: the fold then sees a position below the
+one required and rejects the command.
 """
 
 from collections import deque
@@ -22,6 +23,10 @@ from processors.runtime.loading.restore import where
 WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 FETCH_WAIT_MS: Final = 100
+NOT_TOLD: Final = AWAY | {KafkaError._UNKNOWN_PARTITION}
+"""Errors that say nothing about the topic. The last one the client says by itself while brokers come and go, of a topic
+that was there when the worker began.
+"""
 COMING_MAX: Final = 8
 """The number of records that may be at hand and wait to be read."""
 
@@ -49,7 +54,7 @@ class DefinitionsReader:
     def open(self) -> None:
         """Read everything that is there."""
         self._consumer = self._clients.reader(FETCH_WAIT_MS)
-        low, _ = self._calls.until_answered(self._watermarks, again_for=AWAY)
+        low, _ = self._calls.until_answered(self._watermarks, again_for=NOT_TOLD)
         self._consumer.assign([TopicPartition(*self._place, low)])
         begun, waiting = self._clock.monotonic(), False
         while not self._take(self._poll(POLL_SECONDS)):
@@ -81,12 +86,10 @@ class DefinitionsReader:
     def _prepare(self, message: Message) -> bool:
         return message.error() is not None or self._definitions.prepare(message.value())
 
-    def will_come_to(self, position: int) -> bool:
-        """Say whether the topic has a position that is not reached yet."""
-        _, high = self._calls.until_answered(self._watermarks, again_for=AWAY)
-        if position > high:
-            self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)
-        return position <= high
+    def end(self) -> int:
+        """Ask for the position at which the topic ends now."""
+        _, high = self._calls.until_answered(self._watermarks, again_for=NOT_TOLD)
+        return high
 
     def _watermarks(self) -> tuple[int, int]:
         assert self._consumer is not None

@@ -1,4 +1,8 @@
-"""Shards that wait for definitions: a producer saw a position of `definitions` that this worker has not reached yet."""
+"""Shards that wait for definitions that this worker has not read yet.
+
+A producer saw a position of `definitions`, and says so. Or a record names a definition that the worker does not know.
+Somebody may have registered it a moment ago: the shard waits until `definitions` is read to the end that it has now.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,11 +46,8 @@ class AwaitingDefinitions:
 
     def ready(self, reads: Reads) -> Reads:
         """Return records without those of shards that wait, and with those of shards that have stopped waiting."""
-        for shard, of_shard in reads.items():
-            required = max(read.definitions_position for read in of_shard)
-            awaiting = self._awaiting.get(shard)
-            if required > self._definitions.position and not self._will_come_to(required):
-                required = 0
+        for shard, required in self._required(reads).items():
+            of_shard, awaiting = reads[shard], self._awaiting.get(shard)
             if awaiting is not None:
                 awaiting.reads += of_shard
                 awaiting.position = max(awaiting.position, required)
@@ -57,9 +58,19 @@ class AwaitingDefinitions:
             ready[shard] = self._awaiting.pop(shard).reads
         return {shard: of_shard for shard, of_shard in ready.items() if self._shards.has(shard)}
 
-    def _will_come_to(self, position: int) -> bool:
+    def _required(self, reads: Reads) -> dict[OwnedShard, int]:
+        """Return the position of `definitions` that each shard needs. One that does not exist is needed by none."""
+        seen = {shard: max(read.definitions_position for read in of_shard) for shard, of_shard in reads.items()}
+        lacking = {shard for shard, of_shard in reads.items() if any(read.may_lack_definition for read in of_shard)}
+        if not lacking and max(seen.values(), default=0) <= self._definitions.position:
+            return seen
         self._before_asking()
-        return self._definitions.will_come_to(position)
+        end = self._definitions.end()
+        for shard, required in seen.items():
+            if required > end:
+                self._log.info("definitions_position_unknown", required=required, topic_ends_at=end)
+                seen[shard] = 0
+        return seen | dict.fromkeys(lacking, end)
 
     def _is_over(self, shard: OwnedShard, awaiting: Awaiting) -> bool:
         position = self._definitions.position

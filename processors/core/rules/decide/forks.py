@@ -7,7 +7,13 @@ from processors.core.records.events import Event, RejectionCode, WfRunStarted
 from processors.core.records.model import TERMINAL, ExternalEventStatus, WfRun, WfSpecId
 from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.rules.context import Context
-from processors.core.rules.decide.refusals import Refusal, check_definitions, check_unused, version_to_run
+from processors.core.rules.decide.refusals import (
+    Refusal,
+    check_definitions,
+    check_unused,
+    version_of_fork,
+    version_to_run,
+)
 from processors.core.rules.external_events import drop_unfit
 from processors.core.rules.interrupts import offer
 from processors.core.rules.nodes import request_again
@@ -65,10 +71,7 @@ def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
         )
     check_definitions(command, context)
     snapshot = command.snapshot
-    its = snapshot.wf_spec
-    asked = command.wf_spec_major, command.wf_spec_revision
-    major, revision = (its.major, its.revision) if asked == (None, None) else asked
-    spec_id = version_to_run(context, its.name, major, revision)
+    spec_id = version_to_run(context, *version_of_fork(command))
     try:
         check_snapshot(snapshot)
         source = run_of(snapshot)

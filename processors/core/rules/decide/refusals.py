@@ -4,6 +4,7 @@ from typing import Final
 
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
     ExternalEvent,
     ForkWfRun,
     MigrateWfRun,
@@ -12,6 +13,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
@@ -20,7 +22,7 @@ from processors.core.records.events import RejectionCode
 from processors.core.records.model import ThreadRun, WfRun, WfSpecId
 from processors.core.records.names import check_wf_run_id
 from processors.core.records.values import TellableProblem, Timestamp, iso_of
-from processors.core.rules.context import Context
+from processors.core.rules.context import Context, DefinitionLookup
 
 _HAVE_IDENTITIES: Final = (ExternalEvent, StartTaskRun, ReportTaskProgress, ReportTaskRun, TimerFired)
 """Commands that are known again by what they say, not by a command id."""
@@ -65,6 +67,33 @@ def version_to_run(context: Context, name: str, major: int | None, revision: int
         version = "".join(f" {number}" for number in (major, revision) if number is not None)
         raise Refusal(RejectionCode.NOT_FOUND, f"there is no WfSpec {name!r}{version}")
     return spec_id
+
+
+def version_of_fork(command: ForkWfRun) -> tuple[str, int | None, int | None]:
+    """Return the WfSpec that a fork asks for: its name, major version and revision."""
+    its = command.snapshot.wf_spec
+    asked = command.wf_spec_major, command.wf_spec_revision
+    return its.name, *((its.major, its.revision) if asked == (None, None) else asked)
+
+
+# (rule unknown-definitions-looked-for)
+def may_lack_definition(command: object, definitions: DefinitionLookup) -> bool:
+    """Say whether a command may be refused for a definition that it names and that these definitions do not have.
+
+    Which WfSpec a MigrateWfRun is about, its WfRun says, so that may always be.
+    """
+    match command:
+        case ExternalEvent() | CorrelatedEvent():
+            return definitions.external_event_def(command.external_event_def) is None
+        case RunWf():
+            wf_spec = command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision
+            return definitions.latest_wf_spec(*wf_spec) is None
+        case RunWfAndPost():
+            return any(may_lack_definition(it, definitions) for it in (command.start(), command.event()))
+        case ForkWfRun():
+            return definitions.latest_wf_spec(*version_of_fork(command)) is None
+        case _:
+            return isinstance(command, MigrateWfRun)
 
 
 def existing(run: WfRun) -> None:
