@@ -54,6 +54,8 @@ LEADER_CHANGES: Final = (
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
 """Errors of a topic that was made, or of a broker that ended, a moment ago."""
+PASSING: Final = (*LEADER_CHANGES, *BY_ITSELF)
+"""Errors that occur while brokers come and go, of a topic that is there."""
 
 
 class GivenUp(Exception):
@@ -259,9 +261,29 @@ class PartitionReader:
             try:
                 return consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
             except KafkaException as exception:
-                if exception.args[0].code() not in (*LEADER_CHANGES, *BY_ITSELF) or time.monotonic() > deadline:
-                    self.raise_about(exception, topic)
-                self._expect(consumer, topic)  # hears who leads now, or that there is no such topic
+                self._expect_passing({topic: exception}, consumer, deadline)
+
+    def _offsets(self, consumer: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+        """What `offsets_for_times` says of partitions whose offsets are times."""
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            try:
+                found = consumer.offsets_for_times(asked, REQUEST_SECONDS)
+                errors = {it.topic: KafkaException(it.error) for it in found if it.error is not None}
+            except KafkaException as exception:  # it does not say of which
+                found, errors = [], dict.fromkeys((it.topic for it in asked), exception)
+            if not errors:
+                return found
+            self._expect_passing(errors, consumer, deadline)
+
+    def _expect_passing(self, errors: Mapping[str, KafkaException], consumer: Consumer, deadline: float) -> None:
+        """Raise what errors of topics mean, unless they pass before the deadline. Then it is time to ask again."""
+        expect_wanted()
+        for topic, error in errors.items():
+            self._expect(consumer, topic)  # hears who leads now, or that there is no such topic
+            if error.args[0].code() not in PASSING or time.monotonic() > deadline:
+                self.raise_about(error, topic)
+        time.sleep(POLL_SECONDS)
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than a time; the end if all records are older.
@@ -269,9 +291,7 @@ class PartitionReader:
         Another reads meanwhile, so this takes a consumer that does not.
         """
         with self._consumer_of(topic, f"asking for offsets of {topic}", isolation="read_uncommitted") as consumer:
-            found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
-        if found.error is not None:
-            self.raise_about(KafkaException(found.error), topic)
+            (found,) = self._offsets(consumer, [TopicPartition(topic, partition, time_ms)])
         return found.offset if found.offset >= 0 else self.end(topic, partition)
 
     @contextmanager
@@ -295,20 +315,8 @@ class PartitionReader:
 
     def _ends(self, consumer: Consumer, topics: Collection[str], partition: int) -> dict[str, int]:
         """The end of a partition in each topic, by one request: to Kafka, END is a time of which to tell the offset."""
-        deadline = time.monotonic() + REQUEST_SECONDS
-        while True:
-            asked = [TopicPartition(topic, partition, OFFSET_END) for topic in topics]
-            try:
-                found = consumer.offsets_for_times(asked, REQUEST_SECONDS)
-                errors = {it.topic: KafkaException(it.error) for it in found if it.error is not None}
-            except KafkaException as exception:  # it does not say of which
-                found, errors = [], dict.fromkeys(topics, exception)
-            if not errors:
-                return {it.topic: it.offset for it in found}
-            for topic, error in errors.items():
-                self._expect(consumer, topic)  # hears who leads now, or that there is no such topic
-                if error.args[0].code() not in LEADER_CHANGES or time.monotonic() > deadline:
-                    self.raise_about(error, topic)
+        found = self._offsets(consumer, [TopicPartition(topic, partition, OFFSET_END) for topic in topics])
+        return {it.topic: it.offset for it in found}
 
     def close(self) -> None:
         """Close the consumers. From now on every call that asks Kafka raises ClientClosed."""

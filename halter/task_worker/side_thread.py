@@ -33,8 +33,9 @@ PASSING: Final = SILENCE | {
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError.NETWORK_EXCEPTION,
     KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError._UNKNOWN_PARTITION,
 }
-"""Errors that occur while brokers come and go."""
+"""Errors that occur while brokers come and go. Whether there is a topic is asked before."""
 
 
 class SideThread:
