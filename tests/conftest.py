@@ -14,6 +14,7 @@ import pytest
 from hypothesis import Phase
 from hypothesis.internal.conjecture import engine
 
+from tests.support.collector import hide_what_is_there
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
 
@@ -37,6 +38,11 @@ def postgres_server() -> Iterator[Postgres]:
     """Yield the PostgreSQL of the session."""
     with running_postgres() as it:
         yield it
+
+
+def pytest_collection_finish() -> None:
+    """Hide the tests from the garbage collector."""
+    hide_what_is_there()
 
 
 ABOUT_TIME = (

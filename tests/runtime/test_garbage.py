@@ -8,6 +8,7 @@ import pytest
 from bench.wf_specs import DEFINITIONS, INTERRUPT
 from processors.core.records.commands import ExternalEvent, RunWf
 from processors.runtime.loading.garbage import GARBAGE, SELDOM, Garbage
+from tests.support.collector import hide_what_is_there
 from tests.support.shard_rig import ShardRig
 
 
@@ -22,7 +23,7 @@ def test_the_collector_is_off_while_any_load_is_on_its_way_and_never_sees_what_w
         assert gc.isenabled()
         assert not any(it is rows for it in gc.get_objects())
     finally:
-        gc.unfreeze()
+        hide_what_is_there()
 
 
 class Ring:
@@ -47,7 +48,7 @@ def test_what_a_former_load_left_is_collected_by_the_next() -> None:
         with GARBAGE.paused():
             assert Ring.left == 0
     finally:
-        gc.unfreeze()
+        hide_what_is_there()
 
 
 def test_an_interrupt_leaves_nothing_that_only_the_collector_frees() -> None:
@@ -74,7 +75,7 @@ def garbage() -> Iterator[Garbage]:
         yield garbage
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        hide_what_is_there()
 
 
 def test_so_a_worker_has_the_collector_look_seldom(garbage: Garbage) -> None:

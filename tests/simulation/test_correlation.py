@@ -21,12 +21,17 @@ SEEDS = range(1, 7)
 SEEDS_UNTIL_FOUND = range(1, 9)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def uncollected() -> Iterator[None]:
-    """Garbage is collected between tests, and not by every load."""
-    gc.collect()
+    """No load collects garbage, and nothing that was there before is looked through for it."""
     with GARBAGE.paused():
+        gc.freeze()
         yield
+
+
+@pytest.fixture(autouse=True)
+def collected_between_tests() -> None:
+    gc.collect()
 
 
 # (rules correlation-has-one-order, key-owner-is-told)

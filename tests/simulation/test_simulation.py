@@ -28,12 +28,17 @@ SEEDS_OF_AN_ATTACK = range(1, 31)
 """The number of plans per mutation. Two in five or more hit, so it is practically impossible that none does."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def uncollected() -> Iterator[None]:
-    """Garbage is collected between tests, and not by every load."""
-    gc.collect()
+    """No load collects garbage, and nothing that was there before is looked through for it."""
     with GARBAGE.paused():
+        gc.freeze()
         yield
+
+
+@pytest.fixture(autouse=True)
+def collected_between_tests() -> None:
+    gc.collect()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
