@@ -99,6 +99,14 @@ class Actor:
         """Return what it has logged."""
         return self.log_file.read_bytes()[self._begins :].decode("utf-8", "replace")
 
+    def last_words(self) -> str:
+        """Return the sentence that it ended with, indented for a message; the last lines of its log if it has none."""
+        lines = self.log().splitlines()
+        begins = [number for number, line in enumerate(lines) if line.startswith("halter: ")]
+        if not begins:
+            return self.log_end()
+        return "\n".join(f"  | {line.removeprefix('halter: ')}" for line in lines[begins[-1] :])
+
     def log_end(self) -> str:
         """Return the last lines of its log."""
         return log_end(self.log_file)

@@ -32,11 +32,11 @@ def check_task_defs(client: Client, handlers: Iterable[Handler], topic: str, log
         log.warning("task_defs_not_checked", reason=str(error))
         return
     known = definitions.names(DefinitionKind.TASK_DEF)
-    problems = []
+    problems, near = [], NearNames()
     for name, mismatches in compared:
         newest = definitions.task_def(name)
         if newest is None:
-            hint = NearNames().meant_or_known(name, known)
+            hint = near.meant(name, known) or ": register it before (`halter spec put FILE`)"
             problems.append(f"@task({name!r}): expected a TaskDef of this name, found none{hint}")
             continue
         if newest.deleted:

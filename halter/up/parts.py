@@ -28,6 +28,8 @@ class Part:
     """How long it may take until it is ready."""
     port: int | None = None
     """The port at which it listens once it is ready; None if it says so by a ready file."""
+    is_yours: bool = False
+    """A program of whoever started the tree, who mends it meanwhile. It is never given up, and what it says is told."""
 
 
 def broker(port: int, data: str) -> Part:
@@ -52,8 +54,8 @@ def console(where: Sequence[str], url: str, port: int, *, allow_actions: bool) -
 
 
 def task_worker(where: Sequence[str], tasks: str) -> Part:
-    """A task worker with the handlers of a module."""
-    return Part("task-worker", [*COMMAND, "task-worker", tasks, *where])
+    """A task worker with the handlers of a module. It ends as long as their TaskDefs are not registered."""
+    return Part("task-worker", [*COMMAND, "task-worker", tasks, *where], is_yours=True)
 
 
 def state_of(name: str, ready: Mapping[str, object]) -> str:

@@ -1,7 +1,8 @@
 """Starts parts in order, starts again what ends, and ends all: on a signal, or when a part cannot live.
 
 Every process ends with this one, even by SIGKILL (`halter.processes.leash`). A part that ends is started again, each
-time after a longer wait. One that keeps ending without having worked in between is given up, and all end with it.
+time after a longer wait. One that keeps ending without having worked in between is given up, and all end with it,
+unless it is a program of the user: that one waits for the user.
 """
 
 import re
@@ -19,6 +20,8 @@ from halter.processes.supervisor import USAGE_EXIT_CODE
 from halter.up.parts import Part, state_of
 
 POLICY: Final = RestartPolicy(first_wait=1.0)
+YOURS_WAIT_MAX: Final = 4.0
+"""Whoever has mended a program of theirs sees it run within so many seconds."""
 LOOK_SECONDS: Final = 0.1
 LINK: Final = re.compile(r"https?://\S+/login\?token=\S+")
 """What a console prints for whoever started it."""
@@ -49,6 +52,8 @@ class Kept:
         self.again_at: float | None = None
         """When it is started again; None while it runs."""
         self.steadiness = Steadiness(policy.steady)
+        self.told = ""
+        """What it said when it ended, as it was told last."""
 
     @property
     def state(self) -> str:
@@ -144,12 +149,23 @@ class Tree:
         code, name = kept.actor.process.returncode, kept.part.name
         kept.deaths = 1 if kept.steadiness.proved else kept.deaths + 1
         how = how_it_ended(code)
+        if kept.part.is_yours and code != USAGE_EXIT_CODE:
+            self._note_end_of_yours(kept, how, now)
+            return
         if kept.deaths >= self._policy.deaths_max or code == USAGE_EXIT_CODE:
             times = f", {kept.deaths} times in a row" if kept.deaths > 1 else ""
             raise ProcessEnded(f"the {name} {how}{times}, so all end:\n{kept.actor.log_end()}")
         wait = self._policy.wait(kept.deaths)
         kept.again_at = now + wait
         self._say(f"the {name} {how}, and starts again in {wait:g} s; its log: {kept.actor.log_file}")
+
+    def _note_end_of_yours(self, kept: Kept, how: str, now: float) -> None:
+        wait = min(self._policy.wait(kept.deaths), YOURS_WAIT_MAX)
+        kept.again_at, said = now + wait, kept.actor.last_words()
+        if said != kept.told or kept.deaths == 1:  # it says the same each time until somebody mends it
+            log = f"its log: {kept.actor.log_file}"
+            self._say(f"the {kept.part.name} {how}, and starts again until it goes on running; {log}:\n{said}")
+        kept.told = said
 
     def stop(self) -> None:
         """End all parts: the broker last, as the others would log errors if it ended before them."""

@@ -79,5 +79,7 @@ def test_the_task_workers_of_both_queues_start_after_a_task_def_has_moved() -> N
 def test_the_attempts_of_a_deleted_task_def_are_done_to_the_end() -> None:
     delete = DeleteDefinition(DefinitionKind.TASK_DEF, "price")
     assert checked(price, put(cents=INT), delete) == ["task_def_is_deleted"]
-    with pytest.raises(WorkerNotStarted, match="expected a TaskDef of this name, found none"):
+    with pytest.raises(
+        WorkerNotStarted, match=r"expected a TaskDef of this name, found none: register it before \(`halter spec put"
+    ):
         checked(price)

@@ -94,6 +94,26 @@ def test_a_part_that_keeps_ending_is_given_up_with_what_its_log_says(tree: Tree)
         look()
 
 
+def test_a_program_of_the_user_is_started_until_it_runs_and_says_once_what_is_wrong(
+    tree: Tree, said: Said, tmp_path: Path
+) -> None:
+    file = tmp_path / "registered"
+    wrong = "print('a line'); print('halter: no pack,\\nno ship'); sys.exit(1)"
+    until = f"import pathlib\nif not pathlib.Path({str(file)!r}).exists(): {wrong}"
+    tree.start(Part("task-worker", [sys.executable, "-c", f"import sys\n{until}\n{LIVES}"], ready_s=20, is_yours=True))
+    kept = tree.kept("task-worker")
+    wait_until(
+        "it has ended more often than others may", lambda: [tree.look(), kept.deaths][1] > AT_ONCE.deaths_max, 20
+    )
+    [sentence] = said
+    assert sentence.startswith(
+        "the task-worker ended with exit code 1, and starts again until it goes on running; its log: "
+    )
+    assert sentence.endswith(":\n  | no pack,\n  | no ship")
+    file.touch()
+    wait_until("it runs", lambda: [tree.look(), tree.states][1] == {"task-worker": "ok"}, 20)
+
+
 def test_what_an_earlier_run_has_logged_is_not_told_again(tree: Tree, tmp_path: Path, said: Said) -> None:
     (tmp_path / "worker.log").write_text("halter: an old sentence\n")
     tree.start(part("worker", "print('halter: a new one'); raise SystemExit(1)"))
