@@ -4,6 +4,8 @@ The question needs the right to describe the group, which topics.yaml gives to o
 gets no answer soon, hears less, and never something untrue.
 """
 
+import zlib
+from collections.abc import Iterable
 from concurrent.futures import TimeoutError as NoAnswer
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +19,8 @@ NEVER_SECONDS: Final = 3_600.0
 """The question must not time out by itself: librdkafka 2.16 can end the process then (docs/adr/0011)."""
 
 
+TASK_WORKER: Final = "halter-tasks-"
+"""Begins the client id of a task worker, unless a setting names another."""
 START_ONE: Final = "`halter worker` starts one; one that was started just now joins soon"
 
 
@@ -43,7 +47,7 @@ class Workers:
 
     def members(self) -> Members | None:
         """Return the members of the workers' group; None if Kafka does not tell us within ANSWER_SECONDS."""
-        found = _members_of(self._admin(), self._topics.group)
+        found = members_of(self._admin(), self._topics.group)
         if found is None:
             return None
         return Members(self._topics.group, sorted(it.client_id for it in found), self._owners(found))
@@ -59,14 +63,14 @@ class Workers:
         Task workers that are given a group have the name of the usual one before it.
         """
         usual, admin = self._topics.task_group, self._admin()
-        if _members_of(admin, usual) != []:
+        if members_of(admin, usual) != []:
             return None
         asked = admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
         try:
             groups = asked.result(ANSWER_SECONDS).valid
         except (KafkaException, NoAnswer):
             return None
-        if any(it.group_id.startswith(f"{usual}-") and _members_of(admin, it.group_id) != [] for it in groups):
+        if any(it.group_id.startswith(f"{usual}-") and members_of(admin, it.group_id) != [] for it in groups):
             return None
         return (
             f"no task worker is running: group '{usual}' has no member, and no group whose name begins with '{usual}-' "
@@ -87,7 +91,22 @@ class Workers:
         }
 
 
-def _members_of(admin: Any, group: str) -> list[Any] | None:
+def id_of_task_worker(tasks: Iterable[str]) -> str:
+    """Return the client id of a task worker with handlers for these tasks: with others it is another one."""
+    return f"{TASK_WORKER}{zlib.crc32(','.join(sorted(tasks)).encode()):08x}"
+
+
+def ids_of_task_workers(members: Iterable[Any], queue: str) -> set[str]:
+    """Return such client ids of the members of a group that have partitions of a queue, which is a topic."""
+    return {
+        str(it.client_id)
+        for it in members
+        if str(it.client_id).startswith(TASK_WORKER)
+        and any(partition.topic == queue for partition in it.assignment.topic_partitions)
+    }
+
+
+def members_of(admin: Any, group: str) -> list[Any] | None:
     """Return the members of a group, none if there is no such group; None if Kafka does not tell us in time."""
     asked = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)
     try:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from confluent_kafka import Message
 
+from halter.client.workers import ids_of_task_workers
 from halter.doctor.cluster import Cluster, Place, Refused, input_topics
 from halter.doctor.findings import Finding, Verdict, listed
 from halter.doctor.standing import Folding, Waiting, look, offsets_behind, offsets_of_inputs, owners_of
@@ -167,6 +168,15 @@ def task_workers(cluster: Cluster) -> Iterator[Finding]:
     if names:
         count = f"{len(names)} task worker{'' if len(names) == 1 else 's'}"
         yield Finding(Verdict.FINE, f"{count}: {listed(names)}", data={"members": names})
+        for queue in (topics.task_requests, *topics.task_queues.values()):
+            apart = sorted(ids_of_task_workers(groups[0].members, queue))
+            if len(apart) > 1:
+                yield Finding(
+                    Verdict.WARNING,
+                    f"task workers of group '{topics.task_group}' have handlers for different tasks: {listed(apart)}; "
+                    "an attempt that comes to one without its handler waits until it times out",
+                    "give those that have other tasks a group of their own: TaskWorker(group=...)",
+                )
         return
     places = cluster.places(topics.task_requests, *topics.task_queues.values())
     committed, ends = cluster.offsets_of_group(topics.task_group, places), cluster.ends_of(places)

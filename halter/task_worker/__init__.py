@@ -9,6 +9,7 @@
     attempts          from what a handler does to a report
     conduct           what becomes of an attempt that was taken: begun, run, reported
     running           what a handler and its task worker tell each other while it runs
+    members           whether the others in the group have the same handlers
     session           one run: polls, sends, commits, leaves
     work, offsets     what was taken, waits, runs and is finished
     runners           threads and the event loop of handlers

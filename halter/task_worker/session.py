@@ -17,10 +17,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from halter.client import Client
 from halter.client.registry import until_answered, until_prepared
+from halter.client.workers import id_of_task_worker
 from halter.task_worker.attempts import Attempts
 from halter.task_worker.cancellations import Cancellations
 from halter.task_worker.conduct import Conduct
 from halter.task_worker.handlers import Handler
+from halter.task_worker.members import OtherMembers
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.reports import Reports
 from halter.task_worker.runners import Runners
@@ -36,8 +38,8 @@ from processors.kafka.trace_context import NO_CONTEXT, context_of
 
 POLL_SECONDS: Final = 0.1
 BATCH: Final = 500
-GIVEN_UP_LISTED_MAX: Final = 10
 """Requests that are taken before commits are looked at."""
+GIVEN_UP_LISTED_MAX: Final = 10
 ROOM_SECONDS: Final = 0.02
 """Time to wait for room before partitions are paused."""
 UNCOMMITTED_MAX: Final = 500
@@ -106,12 +108,16 @@ class Session:
         self._conduct, run, run_async = self._conducted(clock_ms)
         self._runners = Runners(self._work, concurrency, lambda it: self._attempts.is_async(it.request), run, run_async)
         self._cancellations = Cancellations(client, group, self._work, log)
+        self._client_id = id_of_task_worker(handlers)
+        self._others = OtherMembers(client.settings, group, topic, self._client_id, log)
         self._consumer = self._new_consumer()
 
     def _new_consumer(self) -> Consumer:
         settings, more = self._client.settings, dict[str, Any]()
         if "session.timeout.ms" not in getattr(settings, "properties", {}):
             more["session_timeout_ms"] = SESSION_MS
+        if "client.id" not in getattr(settings, "properties", {}):
+            more["client_id"] = self._client_id
         return Consumer(
             settings.consumer(
                 group_id=self._group,
@@ -291,6 +297,7 @@ class Session:
         self._work.assigned(starts)
         self.is_joined, self._silent_s = True, SILENT_SECONDS
         self._log.info("partitions_assigned", partitions=sorted(it.partition for it in partitions))
+        self._others.look()
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Ask for the committed offsets, where reading begins. Without an answer the first record says where."""

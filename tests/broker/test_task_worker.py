@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.error import HTTPError
@@ -21,6 +21,7 @@ from halter.task_worker import Task, TaskWorker, WorkerNotStarted
 from processors.core.records.model import Status
 from processors.core.records.values import VariableType
 from processors.kafka.partitioner import partition_of
+from tests.support.command_line import halter as halter_command
 from tests.support.halter_processes import Halter
 from tests.support.slow_tasks import Runs
 from tests.support.waiting import wait_until
@@ -240,6 +241,43 @@ def test_a_handler_hears_that_its_wf_run_was_stopped_and_runs_again_when_it_goes
         assert ends([posted]) == {Status.COMPLETED}
     assert heard == ["STOPPED"]
     assert begun == [1, 2]
+
+
+def test_task_workers_of_one_group_with_other_tasks_are_told(
+    halter: Halter, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of the two gets requests that the other one has the handler for."""
+    one, like_it, other = TaskWorker(), TaskWorker(), TaskWorker()
+
+    def done(ms: int) -> str:
+        return str(ms)
+
+    for worker in (one, like_it):
+        worker.task("slow")(done)
+    other.task("slow-async")(done)
+
+    def doctor() -> list[tuple[str, str]]:
+        where = ["--bootstrap", halter.settings.bootstrap, "--prefix", halter.settings.prefix]
+        _, out, _ = halter_command(capsys, "doctor", "--json", *where, "--partitions", str(PARTITIONS))
+        findings = {it["check"]: it["findings"] for it in json.loads(out)["checks"]}["task workers"]
+        return [(it["verdict"], it["found"]) for it in findings]
+
+    wait_until("the TaskDefs", lambda: client.definitions().task_def("slow-async") is not None)
+    with capture_logs() as logs, running(one, client):
+        with running(like_it, client):
+            wait_until("both have partitions", lambda: one.is_ready and like_it.is_ready)
+            assert [verdict for verdict, _ in doctor()] == ["fine"]
+            assert not warnings(logs)
+        with running(other, client):
+            wait_until("both warn", lambda: len(warnings(logs)) == 2)
+            assert {(line["group"], len(line["members"])) for line in warnings(logs)} == {(client.topics.task_group, 1)}
+            (_, (verdict, found)) = doctor()
+            assert verdict == "warning"
+            assert "have handlers for different tasks" in found
+
+
+def warnings(logs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [line for line in logs if line["event"] == "other_tasks_in_group"]
 
 
 def test_a_handler_hears_that_its_time_is_up_and_sends_no_report(client: Client) -> None:

@@ -1,0 +1,42 @@
+"""Whether the other members of the group have handlers for the same tasks.
+
+A group shares the requests of a queue among its members, and a member passes over those for which it has no handler:
+then the attempt waits until it times out. So the client id of a task worker tells its tasks from others, and it looks
+at the ids of the others whenever the group has shared out the partitions. While a release with another task is rolled
+out, the warning is true as well.
+
+Asks in a thread of its own. If Kafka does not tell, nothing is said.
+"""
+
+import threading
+from typing import Any, Final
+
+from confluent_kafka.admin import AdminClient
+
+from halter.client.workers import ids_of_task_workers, members_of
+from processors.kafka.settings import Settings
+
+WAY_OUT: Final = (
+    "an attempt that comes to one without its handler waits until it times out: give those that have other tasks a "
+    "group of their own, TaskWorker(group=...)"
+)
+
+
+class OtherMembers:
+    """The others in the group of a task worker."""
+
+    def __init__(self, settings: Settings, group: str, queue: str, own: str, log: Any) -> None:
+        """`queue` is a topic, `own` the client id of this task worker."""
+        self._settings, self._group, self._queue, self._own, self._log = settings, group, queue, own, log
+        self._told: set[str] = set()
+
+    def look(self) -> None:
+        """Warn if there are others with other handlers. Never waits."""
+        threading.Thread(target=self._look, name="group-members", daemon=True).start()
+
+    def _look(self) -> None:
+        members = members_of(AdminClient(self._settings.admin()), self._group) or []
+        others = ids_of_task_workers(members, self._queue) - {self._own}
+        if others - self._told:
+            self._told |= others
+            self._log.warning("other_tasks_in_group", group=self._group, members=sorted(others), then=WAY_OUT)
