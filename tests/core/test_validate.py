@@ -620,6 +620,30 @@ def test_what_is_never_reached_is_hinted_at_but_accepted():
     ]
 
 
+def test_who_reads_an_output_that_a_failure_handler_takes_away_is_hinted_at():
+    sees = {"op": "ASSIGN", "var": "text", "value": {"output": "pay"}}
+
+    reads = {"kind": "NOP", "next": {"to": "done", "set": [sees]}}
+    fails = {"kind": "EXIT", "fail": {"name": "no-money"}}
+
+    def hinted(end, handler_ends=EXIT, again=None, **pay):
+        node = {"kind": "TASK", "task": "charge", "input": {"amount": 1}, "next": "end", **pay}
+        node.setdefault("on_failure", [{"handler": "h"}])
+        nodes = {"pay": node, "end": end, **({} if again is None else {"again": again})}
+        main, handler = thread(next="pay", variables=VARIABLES, **nodes), thread(next="end", end=handler_ends)
+        wf_spec, problems = check_document(wf(main=main, h=handler), REGISTERED)
+        assert problems == []
+        assert wf_spec is not None
+        return [path_text(hint.path) for hint in hints(wf_spec) if hint.code == "OUTPUT_MAY_BE_MISSING"]
+
+    assert hinted(reads) == ["threads.main.nodes.end"]
+    assert hinted(reads, fails) == [], "its thread never goes on"
+    assert hinted(reads, on_failure=[]) == []
+    assert hinted(EXIT, next={"to": "end", "set": [sees]}) == [], "a mutation of the node's own edge is not done"
+    again = {"kind": "NOP", "next": {"to": "pay", "set": [sees]}}
+    assert hinted(EXIT, again=again, next=[{"to": "again", "when": True}, "end"]) == ["threads.main.nodes.again"]
+
+
 def test_a_document_is_not_longer_than_what_can_be_stored():
     document = on_edge(put("text", "ASSIGN", "x" * 300_000))
     assert [problem.code for problem in check_document(document, REGISTERED)[1]] == ["FIELD_VALUE"]
