@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processors.kafka.partitioner import partition_of
 from processors.runtime.group.crash_points import CrashPoint
@@ -221,6 +221,24 @@ def test_a_command_that_names_an_unknown_definition_waits_for_all_that_are_there
         for cause in causes:
             assert int(str(event_of(installation, cause)["definitions"])) > newest
     assert not [it for it in workers if "definitions_behind" in it.log]
+
+
+# (rule unknown-definitions-looked-for)
+def test_an_aborted_transaction_at_the_end_of_definitions_is_not_waited_for(installation: Installation) -> None:
+    worker = installation.worker("one")
+    worker.wait_ready()
+    installation.post("definition-commands", "spec")
+    wait_until("the definition", lambda: installation.ledger.read(installation.topics.definitions, 1))
+    other = Producer(installation.settings.producer(transactional_id="other"))
+    other.init_transactions()
+    for end in (4, 6):  # each transaction has a record and its mark
+        other.begin_transaction()
+        other.produce(installation.topics.definitions, b"{}", b"spec", partition=0)
+        other.flush()
+        other.abort_transaction()
+        event = event_of(installation, installation.post("wf-commands", "key", lacks=True))
+        assert event["definitions"] == end
+    assert "definitions_behind" not in worker.log
 
 
 def test_a_definition_that_takes_long_to_read_holds_up_those_alone_who_need_it(installation: Installation) -> None:
