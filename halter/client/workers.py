@@ -47,7 +47,7 @@ class Workers:
 
     def members(self) -> Members | None:
         """Return the members of the workers' group; None if Kafka does not tell us within ANSWER_SECONDS."""
-        found = members_of(self._admin(), self._topics.group)
+        found = _members_of(self._admin(), self._topics.group)
         if found is None:
             return None
         return Members(self._topics.group, sorted(it.client_id for it in found), self._owners(found))
@@ -63,19 +63,23 @@ class Workers:
         Task workers that are given a group have the name of the usual one before it.
         """
         usual, admin = self._topics.task_group, self._admin()
-        if members_of(admin, usual) != []:
+        if _members_of(admin, usual) != []:
             return None
         asked = admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
         try:
             groups = asked.result(ANSWER_SECONDS).valid
         except (KafkaException, NoAnswer):
             return None
-        if any(it.group_id.startswith(f"{usual}-") and members_of(admin, it.group_id) != [] for it in groups):
+        if any(it.group_id.startswith(f"{usual}-") and _members_of(admin, it.group_id) != [] for it in groups):
             return None
         return (
             f"no task worker is running: group '{usual}' has no member, and no group whose name begins with '{usual}-' "
             "has one. `halter task-worker MODULE:NAME` starts one"
         )
+
+    def task_workers(self, group: str, queue: str) -> set[str]:
+        """Return the ids by which the task workers of a group tell their tasks; none if Kafka does not tell us."""
+        return ids_of_task_workers(_members_of(self._admin(), group) or [], queue)
 
     def _admin(self) -> Any:
         from confluent_kafka.admin import AdminClient  # most clients never ask
@@ -106,7 +110,7 @@ def ids_of_task_workers(members: Iterable[Any], queue: str) -> set[str]:
     }
 
 
-def members_of(admin: Any, group: str) -> list[Any] | None:
+def _members_of(admin: Any, group: str) -> list[Any] | None:
     """Return the members of a group, none if there is no such group; None if Kafka does not tell us in time."""
     asked = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)
     try:

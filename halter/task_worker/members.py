@@ -11,10 +11,7 @@ Asks in a thread of its own. If Kafka does not tell, nothing is said.
 import threading
 from typing import Any, Final
 
-from confluent_kafka.admin import AdminClient
-
-from halter.client.workers import ids_of_task_workers, members_of
-from processors.kafka.settings import Settings
+from halter.client.workers import Workers
 
 WAY_OUT: Final = (
     "an attempt that comes to one without its handler waits until it times out: give those that have other tasks a "
@@ -25,9 +22,9 @@ WAY_OUT: Final = (
 class OtherMembers:
     """The others in the group of a task worker."""
 
-    def __init__(self, settings: Settings, group: str, queue: str, own: str, log: Any) -> None:
+    def __init__(self, workers: Workers, group: str, queue: str, own: str, log: Any) -> None:
         """`queue` is a topic, `own` the client id of this task worker."""
-        self._settings, self._group, self._queue, self._own, self._log = settings, group, queue, own, log
+        self._workers, self._group, self._queue, self._own, self._log = workers, group, queue, own, log
         self._told: set[str] = set()
 
     def look(self) -> None:
@@ -35,8 +32,7 @@ class OtherMembers:
         threading.Thread(target=self._look, name="group-members", daemon=True).start()
 
     def _look(self) -> None:
-        members = members_of(AdminClient(self._settings.admin()), self._group) or []
-        others = ids_of_task_workers(members, self._queue) - {self._own}
+        others = self._workers.task_workers(self._group, self._queue) - {self._own}
         if others - self._told:
             self._told |= others
             self._log.warning("other_tasks_in_group", group=self._group, members=sorted(others), then=WAY_OUT)

@@ -109,7 +109,7 @@ class Session:
         self._runners = Runners(self._work, concurrency, lambda it: self._attempts.is_async(it.request), run, run_async)
         self._cancellations = Cancellations(client, group, self._work, log)
         self._client_id = id_of_task_worker(handlers)
-        self._others = OtherMembers(client.settings, group, topic, self._client_id, log)
+        self._others = OtherMembers(client.workers, group, topic, self._client_id, log)
         self._consumer = self._new_consumer()
 
     def _new_consumer(self) -> Consumer:

@@ -101,6 +101,7 @@ class World:
             task_cancellations="task-cancellations",
         )
         self.reader = SimpleNamespace(expect=self._expect)
+        self.workers = SimpleNamespace(task_workers=lambda *_: set())
         self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining, tracing=lambda: None)
 
     @contextmanager
