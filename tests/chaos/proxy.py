@@ -12,6 +12,7 @@ from typing import Final
 
 HOST: Final = "127.0.0.1"
 CHUNK_BYTES: Final = 65_536
+LOOK_AGAIN_S: Final = 0.05
 
 
 class Proxies:
@@ -24,6 +25,7 @@ class Proxies:
         """Says of what a client sends whether it gets lost. Its connection stays open, and is silent from there on."""
         self._cut = False
         self._writers: set[asyncio.StreamWriter] = set()
+        self._servers: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
@@ -41,19 +43,29 @@ class Proxies:
 
     def stop(self) -> None:
         """Break every connection, and stop listening."""
-        self.cut()
+        self._cut = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     def _break_all(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def _end(self) -> None:
+        """End everything that runs in the loop: a task that it leaves behind is said to be destroyed."""
+        for server in self._servers:
+            server.close()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._break_all()  # again: a connection may have been on its way
+            await asyncio.wait(others, timeout=LOOK_AGAIN_S)
+
     async def _listen(self, port: int, target: int) -> None:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._connect(reader, writer, target)
 
-        await asyncio.start_server(connected, HOST, port)
+        self._servers.append(await asyncio.start_server(connected, HOST, port))
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
         try:
