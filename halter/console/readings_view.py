@@ -1,6 +1,7 @@
 """What the pages and the API show of a view. Knows no Kafka."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from sqlalchemy import Connection, select
 
 from halter.console.counted import Counted
 from halter.console.problems import NotThere
+from halter.show.counting import counted
+from halter.show.times import iso
 from halter.view import (
     dead_letter_lists,
     definition_lists,
@@ -135,8 +138,8 @@ class ViewReadings:
         """Return a WfRun as the view has it. Raises NotThere."""
         with self.reading() as connection:
             found = wf_run_lists.wf_run(connection, wf_run_id)
-        if found is None:
-            raise NotThere(f"the view has no WfRun '{wf_run_id[:200]}'")
+            if found is None:
+                raise not_in_view(wf_run_id, progress.partition_of_id(connection, wf_run_id))
         return found
 
     def stats(self) -> Stats:
@@ -217,3 +220,23 @@ def _expect_masked(connection: Connection, view: View) -> None:
             f"the view {view.where} has masked values (--with-masked), which every reader would see: keep another view "
             "without them, and give that to the console (--view)"
         )
+
+
+def not_in_view(wf_run_id: str, read: PartitionLine | None) -> NotThere:
+    """The error of a WfRun that the view does not have. It may come while there is something left to read."""
+    nothing = f"the view has no WfRun '{wf_run_id[:200]}'"
+    if read is None:
+        return NotThere(f"{nothing}, and has read nothing of its partition yet: it may come")
+    now_ms = time.time_ns() // 1_000_000
+    upto = "" if read.event_ms is None else f" up to {iso(read.event_ms)}"
+    if now_ms - read.seen_ms > progress.STALE_MS:
+        return NotThere(
+            f"{nothing}, and has not heard of Kafka since {iso(read.seen_ms)}: it may come once `halter view` keeps it "
+            "current"
+        )
+    if read.lag:
+        return NotThere(
+            f"{nothing}: it has read its partition {read.partition}{upto}, and {counted(read.lag, 'record')} of it are "
+            "still to be read, so this WfRun may come"
+        )
+    return NotThere(f"{nothing}, and has read all of its partition {read.partition}{upto}; check the id")

@@ -98,6 +98,22 @@ class Standing:
             threading.Thread(target=self._look_aside, name="standing", daemon=True).start()
         return None if last is None else last.answer
 
+    def last_or_first(self) -> FoldingAnswer | None:
+        """Return what the last look has found. If there was none yet, wait for the first; None if it found no answer.
+
+        Raises OutOfReach if the first takes long.
+        """
+        if self._last is not None:
+            return self.last()
+        try:
+            return self.now()
+        except OutOfReach:
+            if self._last is None:
+                raise
+        except HalterError:
+            pass  # whoever opens the page of the partitions reads it
+        return None
+
     def _look_aside(self) -> None:
         try:
             self.now()

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from halter.view import tables as t
+from processors.kafka.partitioner import partition_of
 
 STALE_MS: Final = 30_000
 """A view that has heard nothing of Kafka for so long is not kept current by anybody."""
@@ -45,6 +46,15 @@ class PartitionLine:
 def partition_count(connection: Connection) -> int:
     """Return how many partitions the installation has; 0 if nothing was read yet."""
     return connection.execute(select(t.source.c.partitions)).scalar() or 0
+
+
+def partition_of_id(connection: Connection, wf_run_id: str) -> PartitionLine | None:
+    """Return how far the partition of a WfRun is read; None if nothing is."""
+    count = partition_count(connection)
+    if not count:
+        return None
+    number = partition_of(wf_run_id.encode(), count)
+    return next((it for it in partitions(connection) if it.partition == number), None)
 
 
 def partitions(connection: Connection) -> list[PartitionLine]:

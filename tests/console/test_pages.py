@@ -1,7 +1,9 @@
 """The pages as they are read without JavaScript: each link leads somewhere, every state is said, nothing is markup."""
 
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -344,6 +346,78 @@ def test_a_wf_run_that_there_is_not_is_not_found_and_cannot_be_acted_on(tmp_path
         away = said(read(client, "/wf-runs/nope-1"))
         assert "The log cannot be read now." in away, "it is not known whether there is one"
         assert "Act …" not in away
+
+
+def test_a_wf_run_that_the_view_has_not_may_come_while_there_is_something_left_to_read(it: Shop) -> None:
+    client = it.console.client()
+    addresses = ("/wf-runs/nope-1/threads", "/wf-runs/nope-1/diagram", "/api/wf-run?wf_run_id=nope-1")
+
+    def told() -> set[str]:
+        """What the pages say, and the API."""
+        texts = [re.sub(r"\d\S+Z", "TIME", said(read(client, address, 404))) for address in addresses]
+        return {
+            found.group()
+            for text in texts
+            for found in re.finditer("the view has no WfRun 'nope-1'.*?(?= 404|\")", text)
+        }
+
+    nothing = "the view has no WfRun 'nope-1'"
+    it.be_current()
+    assert told() == {f"{nothing}, and has read all of its partition 0 up to TIME; check the id"}
+    with it.writing() as connection:
+        connection.execute(tables.partitions.update().values(lag=2))
+    (behind,) = told()
+    assert behind.startswith(f"{nothing}: it has read its partition 0 up to TIME, and 2 records of it are still")
+    assert behind.strip().endswith("so this WfRun may come")
+    with it.writing() as connection:
+        connection.execute(tables.partitions.update().values(lag=0, seen_ms=views.START_MS))
+    stale = told()
+    assert stale
+    assert all(it.startswith(f"{nothing}, and has not heard of Kafka since TIME: it may come once") for it in stale)
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({("wf-commands", 0): 3}, "and at most 3 records wait on its partition 0: what came for it may be one of them"),
+        ({("wf-commands", 0): 0}, "check the id"),
+    ],
+)
+def test_the_first_page_of_a_console_knows_whether_something_waits_for_a_wf_run(
+    tmp_path: Path, found: dict[tuple[str, int], int], says: str
+) -> None:
+    """Its first look takes a moment. The page of a WfRun of which there is nothing else waits for it."""
+    asked = threading.Event()
+
+    def look() -> Folding:
+        assert asked.wait(30)
+        return Folding(found)
+
+    with shop(tmp_path, replace(SETTINGS, folding=look)) as it, ThreadPoolExecutor() as others:
+        first = others.submit(lambda: said(read(it.console.client(), "/wf-runs/nope-1", 404)))
+        asked.set()
+        assert says in first.result(30)
+
+
+def test_what_is_not_known_of_a_wf_run_at_first_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("halter.console.standing.PATIENCE_S", 0.05)
+    looking, goes_on = threading.Event(), threading.Event()
+
+    def look() -> Folding:
+        looking.set()
+        assert goes_on.wait(30)
+        return Folding({})
+
+    with shop(tmp_path, replace(SETTINGS, folding=look)) as it, ThreadPoolExecutor() as others:
+        first = others.submit(lambda: read(it.console.client(), "/wf-runs/nope-1", 404))
+        assert looking.wait(30)
+        page = said(read(it.console.client(), "/wf-runs/nope-2", 404))
+        goes_on.set()
+        assert (
+            "nothing is folded of a WfRun 'nope-2' so far, and it is not known whether something waits for it" in page
+        )
+        assert "check the id" not in page
+        assert "check the id" in said(first.result(30))
 
 
 def test_a_wf_run_that_only_the_view_still_has_is_shown_as_the_view_has_it(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from halter.console.pages.formats import Formats
 from halter.console.pages.frame import may_act, page, reading
 from halter.console.pages.marks import Marks, marks_of
 from halter.console.pages.specs_of import spec_of
-from halter.console.problems import NotFolded, NotThere, problem_of
+from halter.console.problems import NotFolded, OutOfReach, problem_of
+from halter.console.readings_view import not_in_view
 from halter.history.source import NoSuchWfRun
+from halter.show.counting import counted
 from halter.show.drawing import Drawing, drawings
 from halter.show.times import iso
 from halter.view import external_event_lists, one_wf_run, progress
@@ -215,11 +217,12 @@ def _page(
         inputs_count = one_wf_run.external_events_count(connection, wf_run_id)
         tasks_count = one_wf_run.tasks_count(connection, wf_run_id)
         partitions = progress.partition_count(connection)
+        read = progress.partition_of_id(connection, wf_run_id) if seen is None else None
     if seen is None and not_logged is not None:
         raise _not_folded(request, wf_run_id, partitions) or not_logged
     # ExternalEvents may wait for a WfRun that nobody has started.
     if seen is None and tab not in ("timeline", "events", "event") and not (tab == "inputs" and inputs_count.number):
-        raise NotThere(f"the view has no WfRun '{wf_run_id}'; check the id, or look whether the view is behind")
+        raise not_in_view(wf_run_id, read)
     shared = {
         "f": Formats(),
         "wf_run_id": wf_run_id,
@@ -242,13 +245,17 @@ def _page(
 
 def _not_folded(request: Request, wf_run_id: str, partitions: int) -> NotFolded | None:
     """The error of a WfRun of which nothing is folded, if what came for it may wait; None if nothing waits there."""
-    folding = request.app.state.readings.workers.standing.last()
+    nothing_yet = f"nothing is folded of a WfRun '{wf_run_id}' so far"
+    try:
+        folding = request.app.state.readings.workers.standing.last_or_first()
+    except OutOfReach as unknown:
+        return NotFolded(f"{nothing_yet}, and it is not known whether something waits for it: {unknown}")
     if folding is None or not partitions:
         return None
     number = partition_of(wf_run_id.encode(), partitions)
-    nothing_yet = f"nothing is folded of a WfRun '{wf_run_id}' so far"
-    if folding["is_unmanned"] and (by := folding["behind"].get(str(number), 0)):
-        waits = f"{by} {'record waits' if by == 1 else 'records wait'} on its partition {number}"
+    by = folding["behind"].get(str(number), 0)
+    if folding["is_unmanned"] and by:
+        waits = f"{counted(by, 'record', 'wait')} on its partition {number}"
         return NotFolded(f"{nothing_yet}, and {waits}: no worker is running; `halter worker` starts one")
     for it in folding["standing"]:
         if it["partition"] == number:
@@ -258,6 +265,11 @@ def _not_folded(request: Request, wf_run_id: str, partitions: int) -> NotFolded 
                 f"{nothing_yet}: its partition {number} stands still, because a rule broke or a worker restores; the "
                 f"record {place} waits {whose} since {since}"
             )
+    if by:
+        return NotFolded(
+            f"{nothing_yet}, and at most {counted(by, 'record', 'wait')} on its partition {number}: what came for it "
+            "may be one of them"
+        )
     return None
 
 
