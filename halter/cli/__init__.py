@@ -17,6 +17,7 @@ The other modules have what several commands share, or a part of one:
     option_groups                 options that several commands have, each written once
     running_options               those of commands that run until a signal, and the signal
     another_terminal              what to type elsewhere to reach what this process runs
+    given                         what is wrong by itself, and refused before anything is asked
     asked                         who runs a command that changes something, and why
     source, views                 reads an export in place of Kafka; opens the view
     otlp                          `halter export --otlp`

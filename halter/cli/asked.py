@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from halter.cli.usage import in_utf8
+from halter.cli.given import operator_or_reason
 
 if TYPE_CHECKING:
     from halter.client import Client
 
 Reason = Annotated[
     str | None,
-    typer.Option("--reason", metavar="TEXT", help="Why you do this. It is kept on the log.", callback=in_utf8),
+    typer.Option(
+        "--reason", metavar="TEXT", help="Why you do this. It is kept on the log.", callback=operator_or_reason
+    ),
 ]
 Operator = Annotated[
     str | None,
@@ -20,7 +22,7 @@ Operator = Annotated[
         "--operator",
         metavar="NAME",
         help="Who does this. It is kept on the log. Default: your user name.",
-        callback=in_utf8,
+        callback=operator_or_reason,
     ),
 ]
 

@@ -15,8 +15,9 @@ from halter.cli.asked import Operator, Reason, asked
 from halter.cli.client import Json, Timeout, connected, note, print_json, terminal_width
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.ending import ends_at_once
+from halter.cli.given import moment, not_nan
 from halter.cli.lists import found_text, pages, painted
-from halter.cli.usage import BadOptions, in_utf8
+from halter.cli.usage import BadOptions
 from halter.cli.views import ViewPlace, Where, filtered, note_lag, note_unknown, opened
 from halter.show.counting import counted
 
@@ -41,6 +42,7 @@ Rate = Annotated[
         metavar="N",
         min=0.01,
         max=10_000,
+        callback=not_nan,
         help="Most commands that are sent in a second. Default: 50; 5 for fork, which reads the log of each.",
     ),
 ]
@@ -59,7 +61,7 @@ At = Annotated[
         metavar="SEQ|-N",
         help="fork: the moment from which each goes on, the seq of an event, or a number of events back.",
         show_default=False,
-        callback=in_utf8,
+        callback=moment,
     ),
 ]
 SHOWN: Final = 10

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
@@ -13,32 +13,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 import typer
 
 from halter.cli.connection import Kafka, load_settings, patience, waiting_for_kafka
-from halter.cli.usage import UsageMistake, in_utf8
+from halter.cli.given import LONG_MAX, filled, seconds
+from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
     from halter.client import Client
     from processors.core.records.events import Definition
     from processors.core.records.values import Value, VariableType
+    from processors.kafka.topics import Topics
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Timeout = Annotated[
     float,
-    typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for the outcome."),
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for the outcome.", callback=seconds),
 ]
-Thread = Annotated[int, typer.Option("--thread", metavar="N", min=0, help="Number of the ThreadRun.")]
+Thread = Annotated[int, typer.Option("--thread", metavar="N", min=0, max=LONG_MAX, help="Number of the ThreadRun.")]
 Unmask = Annotated[bool, typer.Option("--unmask", help="Show masked values.")]
 
 
-def not_empty(wf_run_id: str) -> str:
-    """Return an id that was typed. Raises UsageMistake for none: a shell gives an empty text for an unset variable."""
-    if not wf_run_id:
-        raise UsageMistake("WF_RUN: expected the id of a WfRun, found an empty text")
-    return in_utf8(wf_run_id)
-
-
-WfRunId = Annotated[
-    str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=not_empty)
-]
+WfRunId = Annotated[str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=filled)]
 
 
 class NotAnAssignment(UsageMistake):
@@ -51,16 +44,19 @@ def connected(
     *,
     to_send: bool = True,
     shows: Sequence[str] = (),
+    expecting: "Callable[[Topics], object]" = lambda _: None,
 ) -> "Iterator[Client]":
     """Yield a Client of the installation that the options name, once Kafka answers.
 
     `to_send=False`: the command only reads. `shows` names the modules with which it shows what it finds: they are
-    imported while Kafka answers.
+    imported while Kafka answers. `expecting` raises what is wrong with the arguments, by what topics.yaml says.
     """
+    settings = load_settings(kafka)  # first: what is wrong with them is told at once
+    topics = settings.topics()
+    expecting(topics)
     from halter.client import Client
 
-    settings = load_settings(kafka)
-    with patience(), Client.of(settings) as client:
+    with patience(), Client.of(settings, topics) as client:
         client.reader.connect("read_committed")  # as `reach` does first
         for module in shows:
             import_module(module)
@@ -98,12 +94,17 @@ class NoContentGiven(UsageMistake):
     """An event was typed without the content that its ExternalEventDef declares. Whoever typed it adds it."""
 
 
+def content_or_none(text: str | None, *, no_content: bool) -> None:
+    """Raise UsageMistake if an event is to have content and none."""
+    if text is not None and no_content:
+        raise UsageMistake("expected CONTENT or --no-content, found both")
+
+
 def typed_content(text: str | None, definition: "Definition | None", *, no_content: bool) -> "Value":
-    """Return the content of an event as it was typed. Raises BadValue and NoContentGiven."""
+    """Return the content of an event as it was typed. Raises BadValue, NoContentGiven and UsageMistake."""
+    content_or_none(text, no_content=no_content)
     declared = None if definition is None else definition.content_type
     if text is not None:
-        if no_content:
-            raise UsageMistake("expected CONTENT or --no-content, found both")
         return typed_value(text, declared)
     if definition is not None and declared is not None and not no_content:
         raise NoContentGiven(
@@ -191,11 +192,15 @@ class BadVersion(UsageMistake):
     """A version does not have the form MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
 
 
+DIGITS_MAX: Final = 9
+"""Most digits of a part of a version: records have no greater numbers."""
+
+
 def parsed_version(text: str | None, option: str = "--version") -> tuple[int | None, int | None]:
     """Return the major version and the revision of MAJOR or MAJOR.REVISION; None for what is not given."""
     if text is None:
         return None, None
     major, dot, revision = text.partition(".")
-    if not major.isdecimal() or (dot and not revision.isdecimal()):
+    if not all(it.isdecimal() and len(it) <= DIGITS_MAX for it in ((major, revision) if dot else (major,))):
         raise BadVersion(f"{option}: expected MAJOR or MAJOR.REVISION, found '{text}'")
     return int(major), int(revision) if dot else None

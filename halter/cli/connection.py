@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from halter.cli.ending import ends_at_once
+from halter.cli.given import seconds
 from halter.cli.option_groups import OptionGroup, with_groups
 from halter.cli.usage import UsageMistake
 from processors.core.records.errors import HalterError
@@ -76,6 +77,7 @@ ConnectTimeout = Annotated[
         metavar="SECONDS",
         min=0.1,
         help="How long to wait until Kafka answers.",
+        callback=seconds,
         rich_help_panel=PANEL,
     ),
 ]

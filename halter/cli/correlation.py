@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.client import Json, NoContent, Timeout, connected, note, print_json, typed_content
+from halter.cli.client import Json, NoContent, Timeout, connected, content_or_none, note, print_json, typed_content
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.definitions import NoSuchDefinition, missing
+from halter.cli.given import filled
 from halter.cli.usage import UsageMistake, in_utf8
 
 if TYPE_CHECKING:
     from processors.core.records.events import CorrelationDecided
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The correlation key.", show_default=False, callback=in_utf8)]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The correlation key.", show_default=False, callback=filled)]
 Event = Annotated[
-    str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False, callback=in_utf8)
+    str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False, callback=filled)
 ]
 
 
@@ -42,7 +43,7 @@ def correlate(
             "--id",
             metavar="ID",
             help="Id of the event. A second one with the same id and key is refused. Default: a new id.",
-            callback=in_utf8,
+            callback=filled,
         ),
     ] = None,
     timeout: Timeout = 30.0,
@@ -60,6 +61,7 @@ def correlate(
     """
     from halter.client.errors import CorrelatedEventRejected
 
+    content_or_none(content, no_content=no_content)
     with connected(kafka) as client:
         definition = client.definitions().external_event_def(event)
         if definition is None and client.definitions().external_event_def(key) is not None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -14,6 +14,7 @@ from halter.cli.asked import Operator, Reason, asked
 from halter.cli.client import Json, Timeout, Unmask, connected, note, print_json, print_line, styled, terminal_width
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.ending import ends_at_once
+from halter.cli.given import to_read
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 from halter.cli.views import ViewPlace, note_lag, opened
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from halter.client.dead_letters import DeadLetterRead
     from halter.view.dead_letter_lists import DeadLetterLine
     from processors.fold.inputs import InputCommand
+    from processors.kafka.topics import Topics
 
 app = typer.Typer(no_args_is_help=True, help="Look at records that could not be taken, and retry them.")
 Letter = Annotated[
@@ -122,7 +124,7 @@ def show(place: Letter, unmask: Unmask = False, as_json: Json = False, *, kafka:
     Exit codes: 0 done, 1 an error, 2 wrong options.
     """
     partition, offset = place_of(place)
-    with connected(kafka, to_send=False) as client:
+    with connected(kafka, to_send=False, expecting=lambda topics: expect_partition(topics, partition)) as client:
         from halter.client.dead_letters import command_of, read_dead_letter, retried_as
         from halter.show.dead_letters import letter_data
 
@@ -159,6 +161,7 @@ def retry(
             "--value",
             metavar="FILE",
             help='Send this value: the bytes of a record, or JSON such as {"StopWfRun": {"wf_run_id": "cart-1"}}.',
+            callback=to_read,
         ),
     ] = None,
     reason: Reason = None,
@@ -182,14 +185,15 @@ def retry(
     if sets and value is not None:
         raise BadOptions("--set corrects fields of the record, and --value takes its place: leave out one")
     partition, offset = place_of(place)
-    with connected(kafka) as client:
+    changes = dict(map(_assigned, sets or ()))
+    with connected(kafka, expecting=lambda topics: expect_partition(topics, partition)) as client:
         from halter.cli.runs import report
         from halter.client.dead_letters import command_of, read_dead_letter, retry_and_tell
 
         letter = read_dead_letter(client, partition, offset)
         command, other = None, None
-        if sets:
-            command = _with(command_of(client, letter), letter, sets)
+        if changes:
+            command = _with(command_of(client, letter), letter, changes)
         elif value is not None:
             command, other = _read(client, value)
         who = asked(client, operator, reason)
@@ -209,19 +213,27 @@ def place_of(text: str) -> tuple[int, int]:
     return int(partition), int(offset)
 
 
-def _with(command: "InputCommand | None", letter: "DeadLetterRead", sets: list[str]) -> "InputCommand":
+def expect_partition(topics: "Topics", partition: int) -> None:
+    """Raise BadPlace unless `dead-letters` has such a partition."""
+    if partition >= topics.partitions:
+        raise BadPlace(f"expected a partition from 0 to {topics.partitions - 1}, found {partition}")
+
+
+def _assigned(option: str) -> tuple[str, str]:
+    """Return name and text of FIELD=VALUE."""
+    name, equals, text = option.partition("=")
+    if not equals or not name:
+        raise BadOptions(f"--set: expected FIELD=VALUE, found '{option[:80]}'")
+    return name.strip(), text
+
+
+def _with(command: "InputCommand | None", letter: "DeadLetterRead", sets: Mapping[str, str]) -> "InputCommand":
     """Return the record of a dead letter with other values in some fields."""
     from halter.client.dead_letters import corrected
 
     if command is None:
         raise BadOptions(f"--set: the bytes of {letter.name} are no record that has fields: give --value FILE")
-    changes: dict[str, Any] = {}
-    for option in sets:
-        name, equals, text = option.partition("=")
-        if not equals or not name:
-            raise BadOptions(f"--set: expected FIELD=VALUE, found '{option[:80]}'")
-        changes[name.strip()] = _typed(text, getattr(command, name.strip(), None))
-    return corrected(command, changes)
+    return corrected(command, {name: _typed(text, getattr(command, name, None)) for name, text in sets.items()})
 
 
 def _typed(text: str, before: object) -> Any:

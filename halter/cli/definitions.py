@@ -8,6 +8,7 @@ import typer
 
 from halter.cli.client import Json, Timeout, connected, note, parsed_version, print_json
 from halter.cli.connection import Kafka, asks_kafka
+from halter.cli.given import filled, version_typed
 from halter.cli.workflows import Files, source_named
 from halter.show.counting import counted
 from processors.core.records.errors import HalterError
@@ -281,9 +282,17 @@ def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
 
 @asks_kafka
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a WfSpec or of another definition.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a WfSpec or of another definition.", callback=filled)
+    ],
     version: Annotated[
-        str | None, typer.Option("--version", metavar="MAJOR.REVISION", help="Version to print. Default: the newest.")
+        str | None,
+        typer.Option(
+            "--version",
+            metavar="MAJOR.REVISION",
+            help="Version to print. Default: the newest.",
+            callback=version_typed,
+        ),
     ] = None,
     *,
     kafka: Kafka,

@@ -15,11 +15,12 @@ import typer
 from halter.cli.asked import Operator, Reason, asked
 from halter.cli.client import Json, Timeout, connected, note, parsed_version, print_json
 from halter.cli.connection import PANEL, Kafka, asks_kafka
+from halter.cli.given import filled, moment
 from halter.cli.history import MOMENT, Incarnation, Utc, explaining, moment_data, moment_text, zone_of
 from halter.cli.runs import outcome_of, print_outcome, print_wf_run
-from halter.cli.source import WfRun, chosen
+from halter.cli.source import WfRun, chosen, expect_id
 from halter.cli.states import note_if_masks_less
-from halter.cli.usage import BadOptions, in_utf8
+from halter.cli.usage import BadOptions
 from halter.show.counting import counted
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ At = Annotated[
         help=f"The moment to go on from: {MOMENT}. It has to be the last event that a record caused. Of a time, timers "
         "have what was left of them then; of an event, what was left right behind it.",
         show_default=False,
-        callback=in_utf8,
+        callback=moment,
     ),
 ]
 Export = Annotated[
@@ -59,7 +60,7 @@ def fork(
     at: At,
     new_id: Annotated[
         str,
-        typer.Option("--as", metavar="NEW_ID", help="Id of the new WfRun.", show_default=False, callback=in_utf8),
+        typer.Option("--as", metavar="NEW_ID", help="Id of the new WfRun.", show_default=False, callback=filled),
     ],
     wf_run_id: WfRun = None,
     version: Annotated[
@@ -97,8 +98,9 @@ def fork(
     from processors.core.records.events import WfRunStarted
 
     major, revision = parsed_version(version, "--spec")
-    moment = Moment(wf_run_id, at, incarnation, utc=utc)
-    with moment.in_file(file, kafka, same_spec=version is None) if file else moment.live(kafka) as found:
+    expect_id(file, wf_run_id)
+    named = Moment(wf_run_id, at, incarnation, utc=utc)
+    with named.in_file(file, kafka, same_spec=version is None) if file else named.live(kafka) as found:
         client, point, there = found
         client.definitions()  # workers then wait until they have read as many
         who = asked(client, operator, reason)
@@ -126,7 +128,7 @@ def reset(
             help="The moment to go on from, as for 'halter fork', but neither -N nor a time that is not over: they may "
             "name another one when the command is repeated.",
             show_default=False,
-            callback=in_utf8,
+            callback=moment,
         ),
     ],
     wf_run_id: WfRun = None,
@@ -136,7 +138,7 @@ def reset(
             "--as",
             metavar="NEW_ID",
             help="Id of the new WfRun. Default: one that follows from the moment, cart-1-at-57.",
-            callback=in_utf8,
+            callback=filled,
         ),
     ] = None,
     incarnation: Incarnation = None,
@@ -163,14 +165,19 @@ def reset(
     from halter.client.forking import Reset, fork_to_reset, remove_the_reset
     from processors.core.records.events import Asked
 
-    moment = Moment(wf_run_id, at, incarnation, utc=utc)
-    with moment.in_file(file, kafka, same_spec=True) if file else moment.live(kafka) as found:
+    expect_id(file, wf_run_id)
+    if at.startswith("-"):
+        raise BadOptions(
+            f"--at {at} counts back from the newest event, and may name another moment when the command is repeated: "
+            "expected the seq of an event or a time that is over"
+        )
+    named = Moment(wf_run_id, at, incarnation, utc=utc)
+    with named.in_file(file, kafka, same_spec=True) if file else named.live(kafka) as found:
         client, point, _ = found
-        if at.startswith("-") or point.is_to_come:
-            why = "is a time that is not over" if point.is_to_come else "counts back from the newest event"
+        if point.is_to_come:
             raise BadOptions(
-                f"--at {at} {why}, and may name another moment when the command is repeated: expected "
-                f"--at {point.snapshot.seq} or a time that is over"
+                f"--at {at} is a time that is not over, and may name another moment when the command is repeated: "
+                f"expected --at {point.snapshot.seq} or a time that is over"
             )
         who = Asked(**asked(client, operator, reason))
         forked = fork_to_reset(client, point.snapshot, new_id, timeout, who)

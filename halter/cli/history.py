@@ -15,9 +15,10 @@ import typer
 
 from halter.cli.client import Json, Unmask, note, print_json, print_line, styled, terminal_width
 from halter.cli.connection import Kafka, asks_kafka
-from halter.cli.source import File, WfRun, chosen, no_such, source
+from halter.cli.given import filled, moment, to_write
+from halter.cli.source import File, WfRun, chosen, expect_id, no_such, source
 from halter.cli.states import print_state, shown_state
-from halter.cli.usage import BadOptions, in_utf8
+from halter.cli.usage import BadOptions
 from halter.show.counting import counted
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def state(
             metavar="SEQ|TIME|-N",
             help=f"The moment: {MOMENT}. It is the state after that event, or after the last one up to then. 0 is the "
             "moment before the first event. Default: after the last.",
-            callback=in_utf8,
+            callback=moment,
         ),
     ] = None,
     incarnation: Incarnation = None,
@@ -97,6 +98,7 @@ def state(
     from halter.history.moments import moments_of
     from halter.show.wf_run_text import data_with_waits
 
+    expect_id(file, wf_run_id)
     with source(file, kafka) as found:
         wf_run_id = chosen(found, wf_run_id)
         with explaining(found, wf_run_id):
@@ -129,12 +131,12 @@ def diff(
     wf_run_id: WfRun = None,
     first: Annotated[
         str | None,
-        typer.Argument(metavar="A", help=f"A moment: {MOMENT}.", show_default=False, callback=in_utf8),
+        typer.Argument(metavar="A", help=f"A moment: {MOMENT}.", show_default=False, callback=moment),
     ] = None,
     second: Annotated[
         str | None,
         typer.Argument(
-            metavar="B", help="A later or an earlier moment. Default: the last.", show_default=False, callback=in_utf8
+            metavar="B", help="A later or an earlier moment. Default: the last.", show_default=False, callback=moment
         ),
     ] = None,
     other: Annotated[
@@ -144,7 +146,7 @@ def diff(
             metavar="WF_RUN",
             help="Compare with another WfRun: A is a moment of the first, B of this one. Default of both: "
             "before its threads leave.",
-            callback=in_utf8,
+            callback=filled,
         ),
     ] = None,
     incarnation: Incarnation = None,
@@ -172,6 +174,7 @@ def diff(
     from halter.show.redaction import Numbered, Redactor
     from halter.show.wf_run_text import understood
 
+    expect_id(file, wf_run_id)
     zone = zone_of(utc=utc)
     with source(file, kafka) as found:
         if file is not None and second is None and wf_run_id not in (ids := list(found.wf_run_ids())) and len(ids) == 1:
@@ -218,10 +221,13 @@ def difference_lines(changes: "list[Any]", old: "State", new: "State", *, times:
 @asks_kafka
 def export(
     wf_run_ids: Annotated[
-        list[str], typer.Argument(metavar="WF_RUN...", help="Ids of WfRuns.", show_default=False, callback=in_utf8)
+        list[str], typer.Argument(metavar="WF_RUN...", help="Ids of WfRuns.", show_default=False, callback=filled)
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file to write.", show_default=False)
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The file to write.", show_default=False, callback=to_write
+        ),
     ] = None,
     otlp: Annotated[
         str | None,
@@ -259,8 +265,9 @@ def export(
     if otlp is not None:
         if clear:
             raise BadOptions("--clear: not with --otlp, masked values stay out of traces")
-        from halter.cli.otlp import export_traces
+        from halter.cli.otlp import check_target, export_traces
 
+        check_target(otlp)
         with source(file, kafka) as found:
             export_traces(found, wf_run_ids, otlp, previous=previous)
         return
@@ -334,14 +341,12 @@ def history(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(
-            "--from", metavar="SEQ|TIME|-N", help="Begin with this event. -20: the last 20.", callback=in_utf8
-        ),
+        typer.Option("--from", metavar="SEQ|TIME|-N", help="Begin with this event. -20: the last 20.", callback=moment),
     ] = None,
     end: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="SEQ|TIME|-N", help="End with this event. -20: without the last 20.", callback=in_utf8
+            "--to", metavar="SEQ|TIME|-N", help="End with this event. -20: without the last 20.", callback=moment
         ),
     ] = None,
     follow: Annotated[
@@ -386,6 +391,7 @@ def history(
         raise BadOptions("--follow waits for what happens, which no export has: expected one of --follow and --file")
     if follow and end is not None and end.startswith("-"):
         raise BadOptions("--to -N counts from the last event, and with --follow there is none: give a seq or a time")
+    expect_id(file, wf_run_id)
     names = event_names(events or ())
     zone = zone_of(utc=utc)
     shows = ("halter.show.history", "halter.show.redaction")

@@ -84,5 +84,7 @@ def skip(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(kafka) as client:
+    from halter.client.skipping import check_partition
+
+    with connected(kafka, expecting=lambda topics: check_partition(topics, topic, partition)) as client:
         report(client, client.skip(topic, partition, offset, reason, operator or who()), timeout, as_json=as_json)

@@ -1,16 +1,31 @@
 """`halter export --otlp`: gives histories to tools that speak OpenTelemetry. `halter.otlp` makes and sends traces."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from halter.cli.client import note
+from halter.cli.given import expect_writable
 from halter.cli.source import no_such
 from halter.cli.timeline import redacted
+from halter.cli.usage import UsageMistake
 from halter.show.counting import counted
 from processors.extras import needing
 
 if TYPE_CHECKING:
     from halter.history.source import Source
+
+
+def check_target(target: str) -> None:
+    """Raise UsageMistake and CannotWrite for what is no URL of a receiver and no file to write; ExtraMissing."""
+    scheme, mark, rest = target.partition("://")
+    is_url = scheme.lower() in {"http", "https"}
+    if mark and not (is_url and rest.strip("/")):
+        raise UsageMistake(f"--otlp: expected http://HOST:PORT, https://HOST:PORT or a file, found {scheme}://…")
+    if not mark:
+        expect_writable(Path(target))
+    with needing("otlp", "--otlp"):
+        import halter.otlp.sending  # noqa: F401
 
 
 def export_traces(found: "Source", wf_run_ids: Iterable[str], target: str, *, previous: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from halter.cli.client import Json, connected, note, print_json, print_line
 from halter.cli.connection import Kafka, asks_kafka
+from halter.cli.given import filled
 from halter.cli.history import Utc
 from halter.cli.source import no_such
 from halter.cli.usage import BadOptions, in_utf8
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from halter.history.verifying import Within
     from halter.replay.bounds import Bound
     from halter.replay.manifest import Progress, Request
+    from processors.kafka.topics import Topics
 
 WHEN = "a time (12:03:11, 2026-01-31T12:03:11Z) or an input record (external-events[3]@41)"
 
@@ -61,7 +63,7 @@ def replay(
     ] = None,
     wf_runs: Annotated[
         list[str] | None,
-        typer.Option("--wf-run", metavar="ID", help="Only this WfRun. May be repeated.", callback=in_utf8),
+        typer.Option("--wf-run", metavar="ID", help="Only this WfRun. May be repeated.", callback=filled),
     ] = None,
     what_is_left: Annotated[
         bool,
@@ -97,17 +99,25 @@ def replay(
 
     Exit codes: 0 done and every event as recorded, 1 something came out otherwise, or an error, 2 wrong options.
     """
-    from halter.replay.destination import Destination
+    from halter.replay.destination import Destination, check_prefix
     from halter.replay.manifest import added_up
     from halter.replay.replay import complete, entries_of, manifest_for, replayed
+    from processors.kafka.topics_file import check_name
 
     given = start or end or partitions or wf_runs or what_is_left or replace
     if remove and given:
         raise BadOptions("--remove: expected --into alone beside it, found what to replay")
     if partitions and wf_runs:
         raise BadOptions("--partition: expected no --wf-run beside it: each WfRun is in one partition")
+    bounds = _bounds(start, end, utc=utc)
+
+    def expecting(topics: "Topics") -> None:
+        check_prefix(into, topics.prefix)
+        check_name(into, "--into")
+        _request(topics, bounds, partitions, wf_runs, what_is_left=what_is_left)
+
     with (
-        connected(kafka, to_send=False) as client,
+        connected(kafka, to_send=False, expecting=expecting) as client,
         closing(Destination(client, into)) as destination,
     ):
         if remove:
@@ -115,9 +125,9 @@ def replay(
             return
         client.reader.expect(client.topics.wf_events)
         _check_wf_runs(client, wf_runs or ())
-        first, last, request = _asked(client, start, end, partitions, wf_runs, what_is_left=what_is_left, utc=utc)
+        request = _request(client.topics, bounds, partitions, wf_runs, what_is_left=what_is_left)
         manifest = manifest_for(
-            client, destination, request, lambda: _ranges(client, request, first, last), replaces=replace
+            client, destination, request, lambda: _ranges(client, request, *bounds), replaces=replace
         )
         progress = complete(destination, manifest)
         if progress is not None:
@@ -145,30 +155,34 @@ def _check_wf_runs(client: "Client", wf_runs: Iterable[str]) -> None:
             raise no_such(source, wf_run_id)
 
 
-def _asked(
-    client: "Client",
-    start: str | None,
-    end: str | None,
-    partitions: list[int] | None,
-    wf_runs: list[str] | None,
-    *,
-    what_is_left: bool,
-    utc: bool,
-) -> "tuple[Bound | None, Bound | None, Request]":
-    """Return the bounds, and what is asked for in a form that says the same tomorrow."""
-    from halter.replay.bounds import bound_of, written
-    from halter.replay.manifest import Request
-    from halter.replay.ranges import partitions_meant
-    from processors.kafka.partitioner import partition_of
+def _bounds(start: str | None, end: str | None, *, utc: bool) -> "tuple[Bound | None, Bound | None]":
+    """Return where the range begins and ends. Raises BadBound."""
+    from halter.replay.bounds import bound_of
 
     now_ms, zone = time.time_ns() // 1_000_000, UTC if utc else None
     first = None if start is None else bound_of("--from", start, zone, now_ms, first=True)
     last = None if end is None else bound_of("--to", end, zone, now_ms, first=False)
-    number = client.topics.partitions
-    chosen = partitions or [partition_of(it.encode(), number) for it in wf_runs or ()]
-    meant = partitions_meant(chosen, (first, last), number)
-    asked = Request(written(first), written(last), tuple(meant), tuple(sorted({*(wf_runs or ())})), what_is_left)
-    return first, last, asked
+    return first, last
+
+
+def _request(
+    topics: "Topics",
+    bounds: "tuple[Bound | None, Bound | None]",
+    partitions: list[int] | None,
+    wf_runs: list[str] | None,
+    *,
+    what_is_left: bool,
+) -> "Request":
+    """Return what is asked for in a form that says the same tomorrow. Raises BadBound."""
+    from halter.replay.bounds import written
+    from halter.replay.manifest import Request
+    from halter.replay.ranges import partitions_meant
+    from processors.kafka.partitioner import partition_of
+
+    chosen = partitions or [partition_of(it.encode(), topics.partitions) for it in wf_runs or ()]
+    meant = partitions_meant(chosen, bounds, topics.partitions)
+    first, last = map(written, bounds)
+    return Request(first, last, tuple(meant), tuple(sorted({*(wf_runs or ())})), what_is_left)
 
 
 def _ranges(client: "Client", request: "Request", start: "Bound | None", end: "Bound | None") -> "dict[int, Within]":

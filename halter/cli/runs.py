@@ -19,6 +19,7 @@ from halter.cli.client import (
     WfRunId,
     assignments,
     connected,
+    content_or_none,
     note,
     parsed_version,
     print_json,
@@ -26,6 +27,7 @@ from halter.cli.client import (
     typed_values,
 )
 from halter.cli.connection import Kafka, asks_kafka
+from halter.cli.given import LONG_MAX, filled
 from halter.cli.states import print_state, shown_state
 from halter.cli.usage import BadOptions, in_utf8
 
@@ -42,7 +44,7 @@ REPORT_SHOWS: Final = ("halter.show.log_text", "halter.show.redaction")
 @asks_kafka
 def run(
     spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="Name of the WfSpec.", show_default=False, callback=in_utf8)
+        str, typer.Argument(metavar="SPEC", help="Name of the WfSpec.", show_default=False, callback=filled)
     ],
     wf_run_id: Annotated[
         str | None,
@@ -50,7 +52,7 @@ def run(
             "--id",
             metavar="ID",
             help="Id of the WfRun, and the key of all its records. Default: a new id.",
-            callback=in_utf8,
+            callback=filled,
         ),
     ] = None,
     variables: Annotated[
@@ -99,7 +101,7 @@ def run(
 def send(
     wf_run_id: WfRunId,
     event: Annotated[
-        str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False, callback=in_utf8)
+        str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False, callback=filled)
     ],
     content: Annotated[
         str | None,
@@ -116,11 +118,12 @@ def send(
             "--id",
             metavar="ID",
             help="Id of the event. A second event with the same id is refused. Default: a new id.",
-            callback=in_utf8,
+            callback=filled,
         ),
     ] = None,
     thread: Annotated[
-        int | None, typer.Option("--thread", metavar="N", min=0, help="Let only this ThreadRun take the event.")
+        int | None,
+        typer.Option("--thread", metavar="N", min=0, max=LONG_MAX, help="Let only this ThreadRun take the event."),
     ] = None,
     start: Annotated[
         str | None,
@@ -128,7 +131,7 @@ def send(
             "--start",
             metavar="SPEC",
             help="Start a WfRun of this WfSpec first, if there is none with this id. One record does both, or nothing.",
-            callback=in_utf8,
+            callback=filled,
         ),
     ] = None,
     variables: Annotated[
@@ -162,6 +165,7 @@ def send(
         raise BadOptions(f"{'--var' if variables else '--version'} says how to start a WfRun: add --start SPEC")
     if start is not None and thread is not None:
         raise BadOptions("--thread is for a WfRun that runs already, and --start for one that may not: leave out one")
+    content_or_none(content, no_content=no_content)
     major, revision = parsed_version(version)
     texts = assignments(variables)
     with connected(kafka, shows=REPORT_SHOWS) as client:

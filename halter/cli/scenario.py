@@ -24,8 +24,9 @@ from halter.cli.connection import (
     reach,
 )
 from halter.cli.ending import exit_on_sigterm
+from halter.cli.given import moment, to_write
 from halter.cli.history import MOMENT, Utc, explaining, zone_of
-from halter.cli.source import File, WfRun, chosen, source
+from halter.cli.source import File, WfRun, chosen, expect_id, source
 from halter.cli.usage import BadOptions, in_utf8
 from halter.show.counting import counted
 from processors.extras import expect_extra
@@ -86,8 +87,7 @@ def run(
     else:
         expect_extra("engine", "`halter scenario run --bootstrap`")
         settings = load_settings(Cluster(bootstrap, properties_file, properties, prefix), topics_file=topics_file)
-        reach(settings, connect_timeout)
-        found = on_kafka(files, settings)
+        found = on_kafka(files, settings, connect_timeout)
     verdicts = []
     # However this ends, the topics on Kafka are removed before the process ends.
     with closing(found):
@@ -107,7 +107,9 @@ def from_history(
     wf_run_id: WfRun = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="The file to write. Default: standard output."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The file to write. Default: standard output.", callback=to_write
+        ),
     ] = None,
     to: Annotated[
         str | None,
@@ -115,7 +117,7 @@ def from_history(
             "--to",
             metavar="SEQ|TIME|-N",
             help=f"End with the input that led to this moment: {MOMENT}. Default: the last.",
-            callback=in_utf8,
+            callback=moment,
         ),
     ] = None,
     by_event: Annotated[
@@ -159,6 +161,7 @@ def from_history(
 
     if shrink and by_event:
         raise BadOptions("--shrink: expected no --by-event beside it, which expects every event of every input")
+    expect_id(file, wf_run_id)
     with (
         source(file, kafka) as found,
         TemporaryDirectory() as folder,
@@ -206,13 +209,21 @@ def in_memory(files: Sequence[Path]) -> Generator["FileVerdict", None, None]:
     yield from map(run_file, files)
 
 
-def on_kafka(files: Sequence[Path], settings: "Settings") -> Generator["FileVerdict", None, None]:
-    """Run the scenarios of some files on Kafka, and yield their verdicts. SIGTERM removes everything, then ends it."""
+def on_kafka(files: Sequence[Path], settings: "Settings", seconds: float) -> Generator["FileVerdict", None, None]:
+    """Run the scenarios of some files on Kafka, once it answers, and yield their verdicts.
+
+    SIGTERM removes everything, then ends it. If no file is a scenario, Kafka is not asked.
+    """
     from halter.scenarios.files import read_file
+
+    read = [read_file(file) for file in files]
+    if all(it.scenario is None for it in read):
+        yield from (it.unreadable for it in read if it.unreadable is not None)
+        return
+    reach(settings, seconds)
     from halter.scenarios.kafka.judge import KafkaJudge, workers_needed
 
     exit_on_sigterm()
-    read = [read_file(file) for file in files]
     workers = sum(workers_needed(it.scenario) for it in read if it.scenario is not None)
     with KafkaJudge(settings, workers) as judge:
         for file in read:

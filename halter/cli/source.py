@@ -6,7 +6,7 @@ def state(wf_run_id: WfRun = None, ..., file: File = None, bootstrap: Bootstrap 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,12 @@ import typer
 
 from halter.cli.client import connected
 from halter.cli.connection import PANEL, Kafka
-from halter.cli.usage import BadOptions, UsageMistake, in_utf8
+from halter.cli.given import filled
+from halter.cli.usage import BadOptions, UsageMistake
 
 if TYPE_CHECKING:
     from halter.history.source import NoSuchWfRun, Source
+    from processors.kafka.topics import Topics
 
 File = Annotated[
     Path | None,
@@ -33,7 +35,7 @@ WfRun = Annotated[
         metavar="WF_RUN",
         help="Id of the WfRun. May be left out with --file if the export has one WfRun.",
         show_default=False,
-        callback=in_utf8,
+        callback=filled,
     ),
 ]
 LOOKED_AT_MAX: Final = 50_000
@@ -47,14 +49,15 @@ def source(
     file: Path | None,
     kafka: Kafka,
     shows: Sequence[str] = (),
+    expecting: "Callable[[Topics], object]" = lambda _: None,
 ) -> "Iterator[Source]":
     """Yield what the options name: an export, or the Kafka of an installation once it answers.
 
-    `shows` as for `connected`.
+    `shows` and `expecting` as for `connected`.
     """
     if file is None:
         shows = ("halter.history.live", *shows)
-        with connected(kafka, to_send=False, shows=shows) as client:
+        with connected(kafka, to_send=False, shows=shows, expecting=expecting) as client:
             from halter.history.live import Live
 
             yield Live(client)
@@ -72,6 +75,12 @@ def source(
 
     with ExportFile(file) as export:
         yield export
+
+
+def expect_id(file: Path | None, wf_run_id: str | None) -> None:
+    """Raise UsageMistake where no WfRun is named, and no export can tell which is meant."""
+    if file is None and wf_run_id is None:
+        raise UsageMistake("expected WF_RUN, the id of a WfRun")
 
 
 def chosen(found: "Source", wf_run_id: str | None) -> str:

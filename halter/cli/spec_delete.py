@@ -9,7 +9,8 @@ import typer
 from halter.cli.client import Json, Timeout, connected, parsed_version, print_json
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.definitions import KIND_NAMES, NoSuchDefinition, missing
-from halter.cli.usage import BadOptions, confirm, in_utf8
+from halter.cli.given import filled
+from halter.cli.usage import BadOptions, confirm
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def delete(
             metavar="NAME",
             help="Name of a WfSpec or of another definition.",
             show_default=False,
-            callback=in_utf8,
+            callback=filled,
         ),
     ],
     version: Annotated[

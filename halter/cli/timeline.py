@@ -11,7 +11,8 @@ import typer
 
 from halter.cli.client import Unmask, note
 from halter.cli.connection import Kafka, asks_kafka
-from halter.cli.source import File, WfRun, chosen, no_such, source
+from halter.cli.given import to_write
+from halter.cli.source import File, WfRun, chosen, expect_id, no_such, source
 from halter.files.whole_file import CannotWrite
 from halter.show.counting import counted
 
@@ -31,6 +32,7 @@ def timeline(
             metavar="FILE",
             help="The file to write, '-' for stdout. Default: WF_RUN.html, for --mermaid stdout.",
             show_default=False,
+            callback=to_write,
         ),
     ] = None,
     mermaid: Annotated[
@@ -54,6 +56,7 @@ def timeline(
     """
     from halter.timeline import html, recording, sequence
 
+    expect_id(file, wf_run_id)
     with source(file, kafka) as found:
         wf_run_id = chosen(found, wf_run_id)
         logged = list(found.events(wf_run_id))

@@ -14,6 +14,7 @@ import typer
 
 from halter.cli.client import Json, Unmask, connected, note, print_json, print_line
 from halter.cli.connection import Kafka, asks_kafka, load_settings
+from halter.cli.given import filled
 from halter.cli.source import File, no_such, source
 from halter.cli.usage import BadOptions
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from halter.history.found import Difference, Report
     from halter.history.source import Source
     from halter.history.verify import How
+    from processors.kafka.topics import Topics
 
 
 @asks_kafka
@@ -32,6 +34,7 @@ def verify(
             metavar="[WF_RUN]...",
             help="Ids of WfRuns. With --file and without ids: all that the export has.",
             show_default=False,
+            callback=filled,
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Verify everything that the topics have.")] = False,
@@ -107,6 +110,10 @@ def verify(
         raise BadOptions("expected ids of WfRuns, --all or --file, found none of them")
     if not everything and processes is not None:
         raise BadOptions("--processes: only with --all")
+    if rules is not None:
+        from halter.history.other_rules import interpreter_of
+
+        interpreter_of(rules)
     changes = () if spec is None else tuple(read_definition_file(spec).commands)
     how = How(None if rules is None else rules.absolute(), changes, log_rules)
     begun = time.monotonic()
@@ -275,9 +282,11 @@ def check_state(
     from halter.history.rows_in_kafka import rows_in_kafka
     from halter.history.verify_text import state_data, state_lines
 
-    with connected(kafka, to_send=False) as client:
-        if partition >= client.topics.partitions:
-            raise BadOptions(f"--partition: expected 0 to {client.topics.partitions - 1}, found {partition}")
+    def expecting(topics: "Topics") -> None:
+        if partition >= topics.partitions:
+            raise BadOptions(f"--partition: expected 0 to {topics.partitions - 1}, found {partition}")
+
+    with connected(kafka, to_send=False, expecting=expecting) as client:
         rows = rows_in_kafka(client, partition)
         recording = RecordedInKafka(client, partition)
         report = checked(partition, rows, recording.log(), client.codec, is_cut=recording.is_cut)

@@ -11,8 +11,9 @@ import typer
 
 from halter.cli.client import Json, Unmask, note, print_json, terminal_width
 from halter.cli.connection import Kafka, asks_kafka
+from halter.cli.given import filled, moment
 from halter.cli.history import MOMENT, Utc, zone_of
-from halter.cli.source import File, WfRun, chosen, no_such, source
+from halter.cli.source import File, WfRun, chosen, expect_id, no_such, source
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 from processors.core.records.errors import HalterError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from halter.history.present import Present
     from halter.history.source import Place, Source
     from halter.history.why import Why
+    from processors.kafka.topics import Topics
 
 
 class NoRecord(HalterError):
@@ -44,7 +46,7 @@ def why(
             "--at",
             metavar="SEQ|TIME|-N",
             help=f"Tell why it did not move then: {MOMENT}. Default: now.",
-            callback=in_utf8,
+            callback=moment,
         ),
     ] = None,
     utc: Utc = False,
@@ -68,6 +70,7 @@ def why(
     from halter.history.why import why as why_of
     from halter.history.why_text import sentences, stage_text, why_data
 
+    expect_id(file, wf_run_id)
     with source(file, kafka) as found:
         present = _present(found, chosen(found, wf_run_id), at=at, zone=zone_of(utc=utc), unmask=unmask)
         run = present.run
@@ -110,10 +113,10 @@ def _who_is_missing(found: "Source", told: "Why") -> list[str]:
 @asks_kafka
 def why_not(
     wf_run_id: Annotated[
-        str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=in_utf8)
+        str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=filled)
     ],
     event_id: Annotated[
-        str, typer.Argument(metavar="EVENT_ID", help="Id of the ExternalEvent.", show_default=False, callback=in_utf8)
+        str, typer.Argument(metavar="EVENT_ID", help="Id of the ExternalEvent.", show_default=False, callback=filled)
     ],
     event: Annotated[
         str | None,
@@ -175,7 +178,7 @@ def cause(
     ] = None,
     wf_run_id: Annotated[
         str | None,
-        typer.Option("--wf-run", metavar="WF_RUN", help="With --event: the WfRun of the event.", callback=in_utf8),
+        typer.Option("--wf-run", metavar="WF_RUN", help="With --event: the WfRun of the event.", callback=filled),
     ] = None,
     event: Annotated[
         int | None,
@@ -200,6 +203,7 @@ def cause(
     """
     from halter.history.cause_text import back_line, traced_data, traced_lines
     from halter.history.live import Live
+    from halter.history.outside import topic_named
     from halter.history.tracing import back_from, is_input, traced
 
     if (event is None) != (wf_run_id is None) or (topic is None) == (event is None):
@@ -208,7 +212,12 @@ def cause(
         found_only = topic if partition is None else f"{topic} {partition}"
         raise UsageMistake(f"expected TOPIC PARTITION OFFSET, found only {found_only}")
     way: list[str] = []
-    with source(file, kafka) as found:
+
+    def expecting(topics: "Topics") -> None:
+        if topic is not None and partition is not None:
+            topic_named(topics, topic.removeprefix(topics.prefix), partition)
+
+    with source(file, kafka, expecting=expecting) as found:
         if wf_run_id is not None and event is not None:
             place = _place_of_event(found, wf_run_id, event)
         else:

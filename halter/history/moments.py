@@ -181,8 +181,7 @@ class Moments:
         that after the last event up to then. A time without a zone is one of `zone` (None: of this machine), a time
         without a date is on the day of the newest event.
         """
-        if len(when) > WHEN_MAX:
-            raise NoSuchMoment(f"expected a seq, -N or a time, found {len(when):,} characters")
+        check_moment(when)
         if when.isdecimal():
             return self.by_seq(int(when))
         if when[:1] == "-" and when[1:].isdecimal():
@@ -198,6 +197,14 @@ class Moments:
             return "there is none"
         first, last = self.log[0].entry, self.log[-1].entry
         return f"there are {first.seq} to {last.seq}, from {iso(first.time_ms)} to {iso(last.time_ms)}"
+
+
+def check_moment(when: str) -> None:
+    """Raise NoSuchMoment for what no log can have: neither a seq, nor -N, nor a time."""
+    if len(when) > WHEN_MAX:
+        raise NoSuchMoment(f"expected a seq, -N or a time, found {len(when):,} characters")
+    if not when.removeprefix("-").isdecimal():
+        time_of(when, UTC)
 
 
 def is_clock(text: str) -> bool:

@@ -21,7 +21,7 @@ from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import DEAD_LETTERS, EXTERNAL_EVENTS, WF_COMMANDS
 from processors.fold.inputs import HEADER_PREFIX, InputRecord
 from processors.kafka.partitioner import partition_of
-from processors.kafka.topics import Kind
+from processors.kafka.topics import Kind, Topic, Topics
 
 POSTING_TOPICS: Final = (EXTERNAL_EVENTS, WF_COMMANDS)
 """The topics of records that post an ExternalEvent."""
@@ -115,12 +115,10 @@ def _decoded(client: Client, value: bytes | None) -> object:
         return None
 
 
-def record_at(client: Client, topic: str, partition: int, offset: int) -> InputRecord | None:
-    """Return a record of any topic of the installation; None if it is not there any more. Raises NoSuchTopic."""
-    from processors.runtime.turn.arrivals import as_input  # here: most commands do not read inputs
-
-    names = {it.declared_name: it for it in client.topics.all}
-    found = names.get(topic) or next((it for it in client.topics.all if it.name == topic), None)
+def topic_named(topics: Topics, topic: str, partition: int) -> Topic:
+    """Return a topic of the installation that is to have a partition. Raises NoSuchTopic."""
+    names = {it.declared_name: it for it in topics.all}
+    found = names.get(topic) or next((it for it in topics.all if it.name == topic), None)
     if found is None:
         from processors.core.wf_spec.near_names import NearNames
 
@@ -128,6 +126,14 @@ def record_at(client: Client, topic: str, partition: int, offset: int) -> InputR
         raise NoSuchTopic(f"expected one of the topics {', '.join(sorted(names))}, found '{topic}'{meant}")
     if not 0 <= partition < found.partitions:
         raise NoSuchTopic(f"{topic} has the partitions 0 to {found.partitions - 1}, found {partition}")
+    return found
+
+
+def record_at(client: Client, topic: str, partition: int, offset: int) -> InputRecord | None:
+    """Return a record of any topic of the installation; None if it is not there any more. Raises NoSuchTopic."""
+    from processors.runtime.turn.arrivals import as_input  # here: most commands do not read inputs
+
+    found = topic_named(client.topics, topic, partition)
     try:
         low, end = client.reader.bounds(found.name, partition)
     except TopicMissing:

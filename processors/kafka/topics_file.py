@@ -36,14 +36,19 @@ def load_topics(path: Path | None = None, prefix: str = "", partitions: int | No
     return TopicsFile(file, prefix, partitions).read(text)
 
 
+def check_name(prefix: str, what: str) -> None:
+    """Raise TopicsFileError unless names of topics may begin so. `what` says where it was set."""
+    if prefix and not LEGAL_NAME.fullmatch(prefix):
+        raise TopicsFileError(
+            f"{what}: expected letters, digits, '.', '_' and '-', as in names of topics, found {prefix!r}"
+        )
+
+
 class TopicsFile:
     """Turns the text of a topics.yaml into Topics. Used once."""
 
     def __init__(self, file: Path, prefix: str, partitions: int | None) -> None:
-        if prefix and not LEGAL_NAME.fullmatch(prefix):
-            raise TopicsFileError(
-                f"prefix: expected letters, digits, '.', '_' and '-', as in names of topics, found {prefix!r}"
-            )
+        check_name(prefix, "prefix")
         if partitions is not None and partitions < 1:
             raise TopicsFileError(f"partitions: expected a whole number of at least 1, found {partitions}")
         self.file, self.prefix, self.partitions_override = file, prefix, partitions
