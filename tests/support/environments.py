@@ -11,6 +11,7 @@ import sysconfig
 import tomllib
 import venv
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def requirements_of(*extras: str) -> list[str]:
     return found
 
 
-def distributions_of(*extras: str) -> set[str]:
+@cache
+def distributions_of(*extras: str) -> frozenset[str]:
     """Return the names of all distributions that come with these extras, and that are here."""
     found, waiting = set[str](), [(Requirement(it), "") for it in requirements_of(*extras)]
     seen = set[tuple[str, str]]()
@@ -61,15 +63,19 @@ def distributions_of(*extras: str) -> set[str]:
                 continue
             found.add(name)
             waiting += [(Requirement(it), extra) for it in needed]
-    return found
+    return frozenset(found)
 
 
 def modules_of(*extras: str) -> set[str]:
     """Return the names of the modules that can be imported with these extras, at the top."""
     there = distributions_of(*extras)
-    return {
-        module for module, names in packages_distributions().items() if there & {canonicalize_name(it) for it in names}
-    }
+    return {module for module, names in _brought_by().items() if not there.isdisjoint(names)}
+
+
+@cache
+def _brought_by() -> dict[str, set[str]]:
+    """Return module -> the names of the distributions that bring it. Takes half a second to find out."""
+    return {module: {canonicalize_name(it) for it in names} for module, names in packages_distributions().items()}
 
 
 @dataclass(frozen=True)
