@@ -1,7 +1,7 @@
 """`Codec`: records to bytes and back, in either framing."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from threading import RLock
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -54,7 +54,12 @@ class Codec:
 
     @staticmethod
     def load(schemas: Schemas | None = None, framing: Framing | None = None, release: str | None = None) -> "Codec":
-        """Return the codec of this installation. Its framing is single-object encoding unless another is given."""
+        """Return the codec of this installation. Its framing is single-object encoding unless another is given.
+
+        Without schemas and framing of their own, all in this process who ask for it get the same one.
+        """
+        if schemas is None and framing is None:
+            return _of_this_installation(release)
         schemas = Schemas.load() if schemas is None else schemas
         return Codec(schemas, SingleObject(schemas) if framing is None else framing, release)
 
@@ -282,3 +287,10 @@ class Codec:
                 read = DecoderCompiler(schema.names, self.schemas.names).record(schema.name)
         reader = self._readers[data[:start]] = schema.name, read, start
         return reader
+
+
+@cache
+def _of_this_installation(release: str | None) -> Codec:
+    """Return the codec in single-object encoding. To find and compile what one WfRun has takes it 0.1 s, once."""
+    schemas = Schemas.load()
+    return Codec(schemas, SingleObject(schemas), release)

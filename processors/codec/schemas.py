@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -131,8 +131,8 @@ class Schemas:
 
     @staticmethod
     def load(folder: Path | None = None) -> "Schemas":
-        """Read the schemas that come with Halter, or those of another folder of the same shape."""
-        return Schemas(resource("schemas") if folder is None else folder)
+        """Return the schemas that come with Halter, read once, or read those of another folder of the same shape."""
+        return _of_this_installation() if folder is None else Schemas(folder)
 
     def _add(self, file: Path) -> None:
         schema = read_json(file)
@@ -264,6 +264,11 @@ class Schemas:
             for name, fingerprint in read_json(file).items():
                 found[bytes.fromhex(fingerprint)] = (version, name)
         return found
+
+
+@cache
+def _of_this_installation() -> Schemas:
+    return Schemas(resource("schemas"))
 
 
 def read_json(file: Path) -> Any:

@@ -144,10 +144,11 @@ class Settings:
 
         Asks the registry nothing yet. Raises ExtraMissing and RegistrySettings.
         """
-        schemas, framing = Schemas.load(), None
-        if f"{REGISTRY_PREFIX}url" in self.properties:
-            wire = WireFormat(schemas, self.registry(registers=self.registers_schemas))
-            framing = BothFramings(SingleObject(schemas), wire, writes_wire=self.framing == CONFLUENT)
+        if f"{REGISTRY_PREFIX}url" not in self.properties:
+            return Codec.load(release=self.schemas)
+        schemas = Schemas.load()
+        wire = WireFormat(schemas, self.registry(registers=self.registers_schemas))
+        framing = BothFramings(SingleObject(schemas), wire, writes_wire=self.framing == CONFLUENT)
         return Codec.load(schemas, framing, self.schemas)
 
     def registry(self, *, registers: bool) -> ConfluentRegistry:

@@ -6,6 +6,7 @@ import struct
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from processors.codec import Codec, DecodeError, NotSingleObject, Undecodable, Unencodable, UnknownSchema
-from processors.codec.schemas import RecordSchema
+from processors.codec.schemas import RecordSchema, Schemas
 from processors.core.records.commands import (
     ExternalEvent,
     RunWf,
@@ -44,6 +45,7 @@ from processors.core.records.model import (
     WfSpecId,
 )
 from processors.core.records.values import Timestamp
+from processors.kafka.settings import Settings
 from tests.support.records import (
     ALL_NAMES,
     ANY_RECORD,
@@ -407,6 +409,13 @@ def test_threads_may_share_a_codec_from_its_first_record_on() -> None:
 
         with ThreadPoolExecutor(len(events)) as pool:
             assert all(pool.map(use, events))
+
+
+def test_a_process_finds_and_compiles_the_schemas_of_its_installation_once() -> None:
+    here = Settings({"bootstrap.servers": "127.0.0.1:1"}, sources={})
+    assert Schemas.load() is Schemas.load()
+    assert Codec.load() is Codec.load() is here.codec()
+    assert Codec.load(release=LAST.release) is replace(here, schemas=LAST.release).codec() is not Codec.load()
 
 
 def test_the_log_of_a_command_is_written_as_its_entries_are_alone() -> None:
