@@ -68,7 +68,7 @@ def why(
     Exit codes: 0 done, 1 an error, 2 wrong options.
     """
     from halter.history.why import why as why_of
-    from halter.history.why_text import sentences, stage_text, why_data
+    from halter.history.why_text import sentence, sentences, stage_text, why_data
 
     expect_id(file, wf_run_id)
     with source(file, kafka) as found:
@@ -87,14 +87,13 @@ def why(
         if thread is not None:
             data["threads"] = {str(thread): data["threads"][str(thread)]}
         print_json(data)
+    elif thread is not None:
+        _print([sentence(told, run, now_ms, thread)])
     else:
-        if thread is None:
-            _print([stage_text(told, run)])
-        for number, sentence in sentences(told, run, now_ms):
-            if thread in (None, number):
-                _print([sentence], indent="" if thread is not None else "  ")
-    for sentence in missing:
-        note(sentence)
+        _print([stage_text(told, run)])
+        _print((text for _, text in sentences(told, run, now_ms)), indent="  ")
+    for text in missing:
+        note(text)
 
 
 def _who_is_missing(found: "Source", told: "Why") -> list[str]:

@@ -60,7 +60,7 @@ def sentences(told: Why, run: WfRun, now_ms: int | None) -> Iterator[tuple[int, 
 
     Without `now_ms` it has the times, and not how long ago they are.
     """
-    words = _Words(told, run, now_ms)
+    words = _Words(told, run, now_ms, tells_all=True)
     return ((number, words.sentence(finding)) for number, finding in told.findings.items())
 
 
@@ -101,8 +101,9 @@ def stage_text(told: Why, run: WfRun) -> str:
 class _Words:
     """The words for the findings of one WfRun at one moment."""
 
-    def __init__(self, told: Why, run: WfRun, now_ms: int | None) -> None:
-        self._told, self._run, self._now_ms = told, run, now_ms
+    def __init__(self, told: Why, run: WfRun, now_ms: int | None, *, tells_all: bool = False) -> None:
+        """`tells_all`: each thread that does not move gets its sentence."""
+        self._told, self._run, self._now_ms, self._tells_all = told, run, now_ms, tells_all
 
     def sentence(self, finding: Finding) -> str:
         name = named_threads(self._run, (finding.thread,))
@@ -153,19 +154,22 @@ class _Words:
             if left_out > 0 and number == len(steps) - 1:
                 words += f", and so on through {left_out} threads more"
             name = named_threads(self._run, (finding.thread,))
-            clause = self._ended(finding) if hold is None else self._clause(finding, hold)
+            clause = self._ended(finding, is_told=self._tells_all) if hold is None else self._clause(finding, hold)
             if hold is not None and finding.status is not Status.RUNNING and isinstance(hold.wait, Held):
                 clause = f"is {finding.status}{self.since(finding.since)} {clause}"
             words += f", which {clause}" if (said + words).endswith(name) else f", and {name} {clause}"
         return words
 
-    def _ended(self, finding: Finding) -> str:
-        """The words for a thread that has failed, or, between two events of one record, for one that goes on."""
+    def _ended(self, finding: Finding, *, is_told: bool = False) -> str:
+        """The words for a thread that has failed, or, between two events of one record, for one that goes on.
+
+        `is_told`: its own sentence says why it failed.
+        """
         if finding.failure is None:
             return "goes on"
         since = finding.since
         at = "" if since is None else f" at {iso(since.time_ms)} because of {record_text(since)}"
-        failed = f"failed{at}: {failure_text(finding.failure)}"
+        failed = "has failed" if is_told else f"failed{at}: {failure_text(finding.failure)}"
         option = f" --thread {finding.thread}" if finding.thread else ""
         if finding.frees:
             return f"{failed}; `halter rescue {self._run.wf_run_id}{option}` runs its node again"

@@ -11,6 +11,7 @@ no seq and no causes: a reader compares what happened, and these are numbers.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import assert_never
 
 from halter.show.times import iso
@@ -307,12 +308,15 @@ def by_operator(operator: str | None, reason: str | None, before: str = "") -> s
 
 
 def failure_text(failure: Failure) -> str:
-    """A failure and its chain of causes, the nearest first."""
-    links = [f"{link.name} ({link.message})" if link.message else link.name for link in failure.chain()]
-    threads = [link.cause_thread for link in failure.chain()]
-    text = links[0]
-    for number, link in zip(threads, links[1:], strict=False):
-        text += f" <- #{number} {link}"
+    """A failure and its chain of causes, the nearest first. What a message says of its cause is said there alone."""
+    text, chain = "", list(failure.chain())
+    for link, cause in zip_longest(chain, chain[1:]):
+        message = link.message
+        if cause is not None:
+            message = message.removesuffix(f": {cause.name}: {cause.message}" if cause.message else f": {cause.name}")
+        text += f"{link.name} ({message})" if message else link.name
+        if cause is not None:
+            text += f" <- #{link.cause_thread} "
     return text
 
 

@@ -30,6 +30,7 @@ from halter.task_worker import (
     session,
 )
 from halter.task_worker.offsets import finished_by
+from halter.task_worker.shapes import Unfit
 from halter.task_worker.work import WAITING_MAX
 from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
@@ -997,6 +998,15 @@ def test_a_bug_of_a_handler_is_logged_with_its_traceback(monkeypatch: pytest.Mon
     assert line["event"] == "attempt_failed"
     assert "in failing" in line["stack"]
     assert line["stack"].endswith("KeyError: 'price'")
+
+
+def test_an_input_that_does_not_fit_is_told_without_the_traceback_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: Task) -> Value:
+        raise Unfit("photo.part: expected int, found STR")
+
+    (line,) = logged(monkeypatch, failing)
+    assert (line["event"], line["error"]) == ("attempt_failed", "photo.part: expected int, found STR")
+    assert "stack" not in line
 
 
 def test_a_result_that_cannot_be_reported_is_logged_with_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:

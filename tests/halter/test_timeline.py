@@ -324,7 +324,7 @@ def test_the_diagram_has_the_arrows_of_the_page(
         "    world-->>t1: attempt 1 SUCCESS",
         "    Note over t1: failed EXCEPTION killed (on request)",
         "    t1--xt0: fails",
-        "    Note over t0: failed EXCEPTION CHILD_FAILED (Interrupt Handler 1 failed#58; …",
+        "    Note over t0: failed EXCEPTION CHILD_FAILED (Interrupt Handler 1 failed) …",
     ]
 
 

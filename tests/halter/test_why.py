@@ -30,10 +30,11 @@ from halter.history.why import (
     Why,
     why,
 )
-from halter.history.why_text import INPUTS, sentences, stage_text, why_data
+from halter.history.why_text import INPUTS, sentence, sentences, stage_text, why_data
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import judge_definitions, run
+from halter.show.log_text import failure_text
 from processors.core.records.commands import (
     Command,
     ExternalEvent,
@@ -43,7 +44,7 @@ from processors.core.records.commands import (
     TimerFired,
 )
 from processors.core.records.events import ExternalEventPosted, Ignored, LogEntry, NodeCompleted, Rejected, SpawnChild
-from processors.core.records.model import TERMINAL, HaltReason, Status, TaskStatus, WfRun
+from processors.core.records.model import TERMINAL, Failure, FailureClass, HaltReason, Status, TaskStatus, WfRun
 from processors.core.records.spec import (
     AnyNode,
     EntrypointNode,
@@ -349,6 +350,47 @@ def test_a_condition_that_only_those_could_make_true_who_wait_for_it_ends_the_wa
         assert (leaf.thread, hold.writers.threads, hold.frees) == (1, (0,), ())
     said = dict(sentences(told, random.engine.runs[RUN_ID], 0))
     assert "and #1 f waits until n <= 0" in said[0].replace("\u00a0", " ")
+
+
+def test_why_a_thread_failed_is_said_in_its_own_sentence_alone() -> None:
+    def work(next_node: str) -> dict[str, Any]:
+        return {"kind": "TASK", "task": "t", "next": next_node}
+
+    begin = {"kind": "START_THREAD", "thread": "child", "next": "work"}
+    main = {
+        "start": {"kind": "ENTRYPOINT", "next": "begin"},
+        "begin": begin,
+        "work": work("end"),
+        "end": {"kind": "EXIT"},
+    }
+    child = {"start": {"kind": "ENTRYPOINT", "next": "work"}, "work": work("end"), "end": {"kind": "EXIT"}}
+    threads = {"main": {"nodes": main}, "child": {"nodes": child}}
+    wf_spec = {"name": "small", "entrypoint": "main", "threads": threads}
+    random = Random({"name": "fails", "tasks": {"t": {}}, "external_events": {"x": {}}, "wf_specs": [wf_spec]}, [0])
+    for thread in (0, 1):  # the child is HALTING until its own task is back
+        position = random.engine.runs[RUN_ID].threads[thread].node.position
+        report = ReportTask("t", thread, position, 1)
+        status = TaskStatus.FAILED if thread == 0 else TaskStatus.SUCCESS
+        random.engine.put(command_of(report, random.engine.runs[RUN_ID], thread, status))
+    told, run = random.told(), random.engine.runs[RUN_ID]
+    said = {number: text.replace("\u00a0", " ") for number, text in sentences(told, run, 0)}
+    assert "TASK_FAILURE" in said[0]
+    assert said[1].endswith(f"with #0 main, which has failed; `halter rescue {RUN_ID}` runs its node again")
+    assert "TASK_FAILURE" in sentence(told, run, 0, 1), "where it is told alone"
+
+
+def test_the_cause_of_a_failure_is_said_once() -> None:
+    def failed(cause: Failure, said: str) -> str:
+        return failure_text(Failure("CHILD_FAILED", said, FailureClass.ERROR, cause_thread=4, cause=cause))
+
+    bank = Failure("no-money", "the limit", FailureClass.EXCEPTION)
+    assert (
+        failed(bank, "thread 4 failed: no-money: the limit")
+        == "CHILD_FAILED (thread 4 failed) <- #4 no-money (the limit)"
+    )
+    silent = replace(bank, message="")
+    assert failed(silent, "thread 4 failed: no-money") == "CHILD_FAILED (thread 4 failed) <- #4 no-money"
+    assert failed(bank, "cut to its…") == "CHILD_FAILED (cut to its…) <- #4 no-money (the limit)"
 
 
 def test_every_input_has_a_name_in_json() -> None:
