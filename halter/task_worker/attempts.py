@@ -152,6 +152,11 @@ class Attempts:
                 }
             except Exception as incomplete:  # noqa: BLE001  a subclass that has not called our __init__
                 exception = incomplete
+        if isinstance(exception, Unfit):
+            # No line of the handler is at fault: it was not called, or has returned.
+            text = _writable(str(exception)[:MESSAGE_LENGTH_MAX])[:MESSAGE_LENGTH_MAX]
+            self._log.warning("attempt_failed", **named(request), error=text)
+            return {"status": TaskStatus.FAILED, "message": text}
         text = text_of(exception)
         # The log has the line at fault, for whoever wrote the handler. The report has only the sentence.
         self._log.warning("attempt_failed", **named(request), error=text, stack=traceback_of(exception))

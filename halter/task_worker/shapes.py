@@ -191,7 +191,8 @@ def _one_of(members: Sequence[tuple[Any, Any]], name: str | None = None) -> Shap
 
     def read(value: Value, where: str) -> Any:
         if type(value) not in kinds or (type(value), value) not in by_value:
-            raise unfit(where, name, value)
+            another = "another " if type(value) in kinds else ""
+            raise Unfit(f"{where}: expected {name}, found {another}{kind_of(value)}")
         return by_value[type(value), value]
 
     return Shape(name, frozenset(PRIMITIVE[kind] for kind in kinds if kind in PRIMITIVE), read)

@@ -437,11 +437,11 @@ class TaskRunner:
             self.engine.put(command)
 
     def note(self, fields: Mapping[str, Any]) -> None:
-        """Note where the function of an attempt raised."""
+        """Note where the function of an attempt raised, or what did not fit it."""
         for it in reversed(self.attempts):
             of = (it.task, it.wf_run_id, it.thread, it.attempt)
             if of == (fields["task_def"], fields["wf_run_id"], fields["thread"], fields["attempt"]):
-                it.traceback = fields["stack"]
+                it.traceback = fields.get("stack", fields["error"])
                 return
 
     # The end.
