@@ -24,6 +24,8 @@ SCENARIOS: Final = "halter_scenarios"
 STUCK: Final = "halter_stuck_seconds"
 KAFKA_FIXTURE: Final = "halter_kafka"
 SECTION: Final = "halter"
+WIDTH_ELSEWHERE: Final = 140
+"""Columns of a report that is no terminal's: the log of a CI, a file. pytest itself takes 80 there."""
 KAFKA: Final[pytest.StashKey["KafkaInstallation"]] = pytest.StashKey()
 ENVS: Final[pytest.StashKey[list["WorkflowEnv"]]] = pytest.StashKey()
 
@@ -175,8 +177,9 @@ def _told(env: "WorkflowEnv | KafkaInstallation", width: int) -> str:
 
 def _width(config: pytest.Config) -> int:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    width = 100 if reporter is None else int(reporter._tw.fullwidth)
-    return max(80, min(width, 160))
+    if reporter is None or not reporter.isatty:
+        return WIDTH_ELSEWHERE
+    return max(80, min(int(reporter._tw.fullwidth), 160))
 
 
 __all__: Sequence[str] = ["halter_installations", "halter_kafka", "workflow_env"]

@@ -115,6 +115,8 @@ def test_a_failure_prints_the_history_and_scenarios_say_file_and_line(cart: Path
     # The history.
     assert "halter: what happened to the WfRuns" in printed
     assert "WfRunStarted" in printed
+    # A file has room: words stay whole there.
+    assert max(len(line) for line in printed.splitlines() if "TaskAttemptRequested" in line) > 100
     assert "[redacted]" in printed
     assert "card-4111" not in printed.partition("halter: what happened to the WfRuns")[2].partition("____")[0]
     assert "the function of task 'charge-card': expected it to return within 0.3 s" in printed
