@@ -383,7 +383,10 @@ def _plain(value: object) -> Value:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Expr):
-        raise WrongOperand("expected a mapping of values: an expression cannot stand inside a mapping")
+        raise WrongOperand(
+            "expected a mapping of values: an expression cannot stand inside a mapping; build it in a Variable: "
+            '`thread.assign(order["cents"], cents)`'
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise WrongOperand(f"expected a number that JSON has, found {value}")
     if isinstance(value, str):

@@ -4,6 +4,7 @@ cart = Workflow("cart", main)
 client.register(cart)
 """
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,8 @@ from processors.core.wf_spec.writer import document_of, document_text
 
 STATEMENT = "STATEMENT"
 """The code of a statement that cannot be written down, or not where it stands."""
+UNEXPECTED = re.compile(r"Thread\.(\w+)\(\) got an unexpected keyword argument '(\w+)'$")
+"""How Python says that a statement has no such argument, unless it names one that may be meant."""
 
 OTHER_NAMES = {
     "append": "extend",
@@ -225,4 +228,6 @@ def _told(error: Exception) -> str:
         meant = NearNames().meant(error.name, names) if other is None else f" (did you mean {other}?)"
         if not meant and isinstance(error.obj, Expr):
             meant = f': write ["{error.name}"] for a value inside'
+    if (found := UNEXPECTED.search(str(error))) and (statement := getattr(Thread, found[1], None)) is not None:
+        meant = NearNames().meant_or_known(found[2], [it for it in signature(statement).parameters if it != "self"])
     return f"{type(error).__name__}: {error}{meant}"

@@ -441,6 +441,11 @@ def _adds_in_python(thread: Thread) -> None:
     sum_ += 1  # type: ignore[assignment]
 
 
+def _misspells_an_argument(thread: Thread) -> None:
+    thread.declare(total, items)
+    thread.wait_for_event("paid", timeout=5)  # type: ignore[call-arg]
+
+
 def _asks_for_an_attribute(thread: Thread) -> None:
     thread.declare(total, items)
     thread.exit(items.price)  # type: ignore[attr-defined]
@@ -472,7 +477,11 @@ def _divides_without_rest(thread: Thread) -> None:
         (_breaks_out_of_nothing, "inside of a while_"),
         (_names_two_nodes_alike, "two nodes are named 'a'"),
         (_calls_a_function_a_task, "@worker.task"),
-        (_mixes_values, "cannot stand inside a mapping"),
+        (
+            _mixes_values,
+            'cannot stand inside a mapping; build it in a Variable: `thread.assign(order["cents"], cents)`',
+        ),
+        (_misspells_an_argument, "unexpected keyword argument 'timeout' (did you mean timeout_s?)"),
         (_asks_python_for_an_item, "items.contains"),
         (_bounds_an_attempt_twice, "found both"),
         (_defines_twice, "ExternalEventDef e is defined twice, differently"),
