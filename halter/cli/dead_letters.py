@@ -87,8 +87,9 @@ def list_dead_letters(
             for number, line in enumerate(_table(page.lines)):
                 typer.echo(styled(line, bold=True) if number == 0 else line)
             if not page.lines:
+                is_any = (reason, topic, mapping, wf_run_id, retried, after) == (None,) * 6
                 note(
-                    "there is no such dead letter in the view"
+                    f"there is no {'' if is_any else 'such '}dead letter in the view"
                     + (f"; go on with --after {page.after}" * bool(page.after))
                 )
             elif page.after:

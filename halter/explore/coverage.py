@@ -67,12 +67,14 @@ class Coverage:
         """Yield what was never reached, each thing once: of a ThreadSpec that never starts no node is named."""
         for thread in spec.threads.values():
             if thread.name not in self.threads:
-                yield Never("not-started", (thread.name,), f"ThreadSpec {thread.name} is never started")
+                yield Never(
+                    "not-started", (thread.name,), f"ThreadSpec {thread.name} is never started within the bounds"
+                )
                 continue
             for interrupt in thread.interrupts:
                 name = interrupt.external_event_def
                 if (thread.name, name) not in self.handlers:
-                    sentence = f"interrupt {name} of ThreadSpec {thread.name} is never handled"
+                    sentence = f"interrupt {name} of ThreadSpec {thread.name} is never handled within the bounds"
                     yield Never("not-handled", (thread.name, name), sentence)
             yield from self._of_nodes(thread)
 
@@ -84,7 +86,7 @@ class Coverage:
             if (thread.name, node.name) not in self.nodes:
                 # Behind a node that is never passed no other is named: that one is.
                 if node.name not in unpassed:
-                    yield Never("not-reached", (thread.name, node.name), f"{where} is never reached")
+                    yield Never("not-reached", (thread.name, node.name), f"{where} is never reached within the bounds")
                 continue
             taken = {edge[2:] for edge in self.edges if edge[:2] == (thread.name, node.name)}
             if not taken and isinstance(node, WaitForConditionNode):

@@ -105,6 +105,7 @@ def topics_there(settings: Settings) -> list[str]:
 
 def does_not_exist(name: str, settings: Settings, known: Iterable[str]) -> str:
     """Say that there is no topic of a name, and which of those that are known is probably meant."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    ours = {it.name for it in settings.topics().all}  # a mapping is about a topic of the user
+    near = difflib.get_close_matches(name, [it for it in known if it not in ours], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ": create it, or correct its name"
     return f"topic '{name}' does not exist at {settings.bootstrap}{hint}"

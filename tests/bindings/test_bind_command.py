@@ -9,6 +9,8 @@ import fastavro
 import pytest
 
 from halter.bindings.samples import BadSample, read_samples
+from halter.transform.topics import does_not_exist
+from processors.kafka.settings import Settings
 from tests.bindings.test_mapping import bindings_of
 from tests.support.command_line import halter
 
@@ -78,6 +80,13 @@ def test_without_kafka_and_definitions_the_document_itself_is_checked(
     assert "--definitions FILE" in err
     code, _, err = halter(capsys, "bind", "check", "bindings.yaml", "--connect-timeout", "0.2", "-b", "127.0.0.1:1")
     assert (code, "has not answered within 0.2 s" in err) == (1, True)
+
+
+def test_a_topic_that_is_missing_is_none_of_halters_own() -> None:
+    settings = Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, logs=False)
+    sentence = does_not_exist("van.events", settings, ["wf-events", "vans"])
+    assert sentence == "topic 'van.events' does not exist at 127.0.0.1:1: create it, or correct its name"
+    assert does_not_exist("van.events", settings, ["wf-events", "vans.events"]).endswith("did you mean 'vans.events'?")
 
 
 def test_the_shipped_example_becomes_what_its_page_says(

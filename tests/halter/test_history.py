@@ -207,7 +207,9 @@ def test_a_wf_run_shows_variables_output_and_failure_of_its_entrypoint(rig: Cart
     assert ended.ended_ms == rig.written[-1].time_ms
     assert len(repr(ended)) < 200
     assert "cart:0.0 COMPLETED" in repr(ended)
-    with pytest.raises(NotInWfRun, match=r"expected thread 'mian' in WfRun 'c1', found 0 \(main\)"):
+    with pytest.raises(
+        NotInWfRun, match=r"expected thread 'mian' in WfRun 'c1', found 0 \(main\); threads that have completed"
+    ):
         ended.thread("mian")
 
 

@@ -127,6 +127,9 @@ def test_they_are_listed(view: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, out, err = halter(capsys, "dead-letters", "list", "--reason", "SKIPPED")
     assert (code, out) == (0, "")
     assert "there is no such dead letter in the view" in err
+    (view.parent / "empty").mkdir()
+    empty = str(kept(view.parent / "empty", []))
+    assert "there is no dead letter in the view" in halter(capsys, "dead-letters", "list", "--view", empty)[2]
 
 
 def test_those_of_bindings_and_sinks_are_told_by_where_they_come_from(

@@ -766,7 +766,10 @@ class WfRun:
         for number in sorted(self.threads, reverse=True):
             if which in (number, self.threads[number].thread_spec):
                 return self.threads[number]
-        raise NotInWfRun(f"expected thread {which!r} in WfRun {self.wf_run_id!r}, found {self._threads_here()}")
+        raise NotInWfRun(
+            f"expected thread {which!r} in WfRun {self.wf_run_id!r}, found {self._threads_here()}; threads that have "
+            "completed beside others leave it, and its history has them"
+        )
 
     def _threads_here(self) -> str:
         if self.wf_spec is None:

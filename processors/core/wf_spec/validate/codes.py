@@ -18,7 +18,7 @@ CODES = {
     "MULTIPLE_ENTRYPOINTS": "A ThreadSpec has more than one ENTRYPOINT node.",
     "THREAD_NO_EXIT": "A ThreadSpec has no EXIT node.",
     "EDGE_INTO_ENTRYPOINT": "An edge leads into an ENTRYPOINT node.",
-    "EDGE_SELF_LOOP": "An edge points to its own node.",
+    "EDGE_SELF_LOOP": "An edge points to its own node. Lead it back through a NOP.",
     "EDGE_MISSING_SINK": "An edge leads to a node that does not exist.",
     "NODE_NO_NEXT": "A node that is no EXIT leads nowhere.",
     # Variables and expressions.
