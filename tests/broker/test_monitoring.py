@@ -18,6 +18,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from prometheus_client.core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
@@ -36,6 +37,7 @@ from processors.core.records.events import (
     WfRunStarted,
 )
 from processors.core.records.failures import is_of_the_engine
+from processors.worker.metric_table import COUNTER, PROCESS, PROCESSES
 from tests.support.halter_processes import ROOT, Halter
 from tests.support.ledger import Ledger
 from tests.support.prometheus import scraping
@@ -103,16 +105,26 @@ class Shop(Halter):
         wait_until(f"readiness of {list(commands)}", are_ready)
         return started
 
+    def families(self, name: str) -> list[Family]:
+        """Return what a process exposes."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/metrics", timeout=10) as answer:
+            return list(text_string_to_metric_families(answer.read().decode()))
+
     def samples(self, *names: str) -> Counts:
         """Return what these processes expose, added up, without the label `partition`."""
         found: Counts = Counter()
         for name in names:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/metrics", timeout=10) as answer:
-                exposed = answer.read().decode()
-            for family in text_string_to_metric_families(exposed):
+            for family in self.families(name):
                 for it in family.samples:
                     found[key(it.name, **it.labels)] += it.value
         return found
+
+    def exposed(self, name: str) -> dict[str, set[str]]:
+        """Return the names of all metrics of a process that runs, each with the labels of its samples."""
+        return {
+            f"{it.name}_total" if it.type == COUNTER else it.name: {label for one in it.samples for label in one.labels}
+            for it in self.families(name)
+        }
 
 
 @pytest.fixture
@@ -211,6 +223,16 @@ def queries() -> Mapping[str, str]:
     return found
 
 
+def expect_the_table(shop: Shop, **processes: str) -> None:
+    """Processes that run expose the metrics of the table in docs/metrics.md, with its labels, and no others."""
+    for name, process in processes.items():
+        metrics = {it.name: it for it in (*PROCESSES[process], *PROCESS)}
+        exposed = shop.exposed(name)
+        assert exposed.keys() == metrics.keys(), name
+        for metric, labels in exposed.items():
+            assert labels - {"le"} <= set(metrics[metric].labels), (name, metric)
+
+
 def expect_what_the_log_has(shop: Shop, *workers: str) -> None:
     """Wait until the metrics of these workers say what the log has."""
     differing: list[Any] = []
@@ -269,6 +291,9 @@ def test_every_query_finds_something_and_metrics_count_what_the_log_has(shop: Sh
             return [what for what, query in queries().items() if not prometheus.samples(query)]
 
         wait_until("that every query finds something", lambda: not unanswered(), every_s=0.5)
+        mapping = "halter bind run, halter sink run"
+        workers = {"one": "halter worker", "two": "halter worker", "tasks": "halter task-worker"}
+        expect_the_table(shop, **workers, bind=mapping, sink=mapping, view="halter view", console="halter console")
         states = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
         assert {rule["health"] for rule in states} == {"ok"}, [it.get("lastError") for it in states]
         two.terminate()
