@@ -54,6 +54,10 @@ REMEMBERED_MAX: Final = 1000
 REMEMBERED_BYTES_MAX: Final = 16 * 1024 * 1024
 """The most bytes that the fields of these may have together."""
 REASON_MAX: Final = 500
+TEXT_MAX: Final = 1_000
+"""Most characters of a field that is an id, a name or a moment. Each is in the audit log."""
+NUMBER_MAX: Final = 2**63 - 1
+"""The greatest number that a record can have."""
 HIDDEN: Final = "[content]"
 """What a line of the log has in the place of a value."""
 ACTION_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -81,6 +85,8 @@ class Field:
     says: str
     required: bool = False
     kind: type = str
+    most: int | None = TEXT_MAX
+    """Most characters of a text; None: as many as a body may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
                 WF_RUN,
                 Field("external_event_def", "name of the ExternalEventDef", required=True),
                 Field("content", "its content, as JSON"),
-                Field("content_text", "its content as people type it, in place of content"),
+                Field("content_text", "its content as people type it, in place of content", most=None),
                 Field("external_event_id", "id of the event; default: the id of the action"),
                 Field("thread", "only this ThreadRun may take it", kind=int),
                 REASON,
@@ -441,11 +447,13 @@ def _typed(field: Field, given: object) -> Any:
     if field.kind is bool and (isinstance(given, bool) or given in ("true", "false", "on")):
         return given in (True, "true", "on")
     if field.kind is int:
-        if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= NUMBER_MAX:
             return given
         if isinstance(given, str) and re.fullmatch(r"\d{1,9}", given, re.ASCII):
             return int(given)
     if field.kind is str and isinstance(given, str):
+        if field.most is not None and len(given) > field.most:
+            raise BadQuery(f"{field.name}: expected at most {field.most:,} characters, found {len(given):,}")
         return given
     if field.kind is dict and isinstance(given, dict | str):
         try:
@@ -453,6 +461,7 @@ def _typed(field: Field, given: object) -> Any:
         except CannotRetry as no_object:
             raise BadQuery(f"{field.name}: {no_object}") from None
         for name, value in values.items():
+            _expect_fit(name, "the name of a field")
             _expect_fit(value, name[:40])
         return values
     kinds = {int: "a whole number from 0", bool: "true or false", str: "text", dict: "a JSON object"}

@@ -348,6 +348,10 @@ def asked_in(request: Request) -> tuple[dict[str, Any], str | None]:
         or not asked.keys() <= {"fields", "action_id"}
     ):
         raise BadQuery("expected a JSON object with `fields` (an object) and perhaps `action_id`")
+    try:
+        json.dumps(asked, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadQuery("expected a body of JSON with text that UTF-8 has, found half of a surrogate pair") from error
     action_id = asked.get("action_id")
     if action_id is not None and not isinstance(action_id, str):
         raise BadQuery("action_id: expected text")

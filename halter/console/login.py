@@ -5,7 +5,7 @@ which is a page of this console.
 """
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,10 +17,13 @@ from halter.console.login_oidc import Provider, routes_of
 from halter.console.login_sessions import Sessions
 from halter.console.login_users import fields_of, name_of, role_of
 from halter.console.problems import Problem
+from halter.console.security import UNFIT_PATH
 from halter.console.settings import ConsoleSettings
 from halter.console.users import Role, User, Way
 
 NEXT_MAX: Final = 2000
+SAFE: Final = "/%!$&'()*+,;=:@"
+"""What stands in a path as it is."""
 
 
 class Login:
@@ -92,7 +95,8 @@ class Login:
 def own_path(target: str | None) -> str:
     """Return the page of this console that a login leads to: the one that was asked for, else the first.
 
-    A browser reads a backslash as a slash and leaves out tabs and line breaks. So none may be in it.
+    A browser reads a backslash as a slash and leaves out tabs and line breaks. So none may be in it, nor what the gate
+    refuses in a path.
     """
     if target is None or len(target) > NEXT_MAX or not target.startswith("/") or target.startswith(("//", "/login")):
         return "/"
@@ -102,4 +106,4 @@ def own_path(target: str | None) -> str:
         parts = urlsplit(target)
     except ValueError:
         return "/"
-    return "/" if parts.scheme or parts.netloc else target
+    return "/" if parts.scheme or parts.netloc or UNFIT_PATH.search(quote(parts.path, safe=SAFE).encode()) else target

@@ -412,11 +412,26 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(under: Under) -> 
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example.com", "//evil.example.com", "/\\evil.example.com", "javascript:alert(1)"]
+    "target",
+    [
+        "https://evil.example.com",
+        "//evil.example.com",
+        "/\\evil.example.com",
+        "javascript:alert(1)",
+        "/..//evil.example.com",
+        "/wf-runs/%2e%2e//evil.example.com",
+        "/%5cevil.example.com",
+    ],
 )
 def test_a_login_leads_to_no_other_site(under: Under, target: str) -> None:
     answer = under.console.client().post("/login", data={"token": OPERATOR, "next": target})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("target", ["/wf-runs?var=city%3DK%C3%B6ln&text=//", "/wf-runs/cart-waits/act/stop?thread=1"])
+def test_a_login_leads_to_the_page_that_was_asked_for(under: Under, target: str) -> None:
+    answer = under.console.client().post("/login", data={"token": OPERATOR, "next": target})
+    assert (answer.status_code, answer.headers["location"]) == (303, target)
 
 
 def test_a_login_writes_no_header_of_its_caller(under: Under) -> None:
@@ -495,11 +510,32 @@ def test_a_body_that_is_no_action_is_refused(under: Under, body: bytes) -> None:
         {"wf_run_id": "cart-waits", "command_id": "mine"},
         {"wf_run_id": "cart-waits", "operator": "somebody else"},
         {"wf_run_id": "cart-waits", "reason": "x" * 501},
+        {"wf_run_id": "x" * 1_001},
+        {"wf_run_id": "cart-waits", "thread": 2**63},
     ],
 )
 def test_fields_that_cannot_be_are_refused(under: Under, fields: dict[str, object]) -> None:
     operator = under.console.client(headers={"Authorization": f"Bearer {OPERATOR}"})
     refused(operator.post("/api/actions/stop", json={"fields": fields}), 400, "BAD_QUERY")
+
+
+HALF_PAIRS = {
+    "an id": ("stop", '{"fields": {"wf_run_id": "\\ud800"}}'),
+    "the name of a field": ("stop", '{"fields": {"wf_run_id": "cart-waits", "\\udfff": 1}}'),
+    "the id of an action": ("stop", '{"fields": {"wf_run_id": "cart-waits"}, "action_id": "\\ud800"}'),
+    "a reason": ("stop", '{"fields": {"wf_run_id": "cart-waits", "reason": "\\ud800"}}'),
+    "a moment": ("fork", '{"fields": {"wf_run_id": "cart-waits", "at": "\\ud800", "new_id": "new"}}'),
+    "a correction": ("retry", '{"fields": {"dead_letter": "0@0", "corrections": {"\\ud800": 1}}}'),
+    "a correction as text": ("retry", r'{"fields": {"dead_letter": "0@0", "corrections": "{\"\\ud800\": 1}"}}'),
+}
+"""JSON may name half of a surrogate pair, which UTF-8 does not have: neither a record nor an answer can repeat it."""
+
+
+@pytest.mark.parametrize("where", HALF_PAIRS)
+def test_text_that_no_answer_can_repeat_is_refused(under: Under, where: str) -> None:
+    action, body = HALF_PAIRS[where]
+    operator = under.console.client(headers={"Authorization": f"Bearer {OPERATOR}", "Content-Type": JSON})
+    refused(operator.post(f"/api/actions/{action}", content=body), 400, "BAD_QUERY")
 
 
 def test_an_oversize_body_is_refused_whether_it_says_its_size_or_not(under: Under) -> None:
