@@ -166,18 +166,14 @@ def reset(
     from processors.core.records.events import Asked
 
     expect_id(file, wf_run_id)
-    if at.startswith("-"):
-        raise BadOptions(
-            f"--at {at} counts back from the newest event, and may name another moment when the command is repeated: "
-            "expected the seq of an event or a time that is over"
-        )
     named = Moment(wf_run_id, at, incarnation, utc=utc)
     with named.in_file(file, kafka, same_spec=True) if file else named.live(kafka) as found:
         client, point, _ = found
-        if point.is_to_come:
+        if at.startswith("-") or point.is_to_come:
+            why = "is a time that is not over" if point.is_to_come else "counts back from the newest event"
             raise BadOptions(
-                f"--at {at} is a time that is not over, and may name another moment when the command is repeated: "
-                f"expected --at {point.snapshot.seq} or a time that is over"
+                f"--at {at} {why}, and may name another moment when the command is repeated: expected "
+                f"--at {point.snapshot.seq} or a time that is over"
             )
         who = Asked(**asked(client, operator, reason))
         forked = fork_to_reset(client, point.snapshot, new_id, timeout, who)
