@@ -9,6 +9,7 @@ from halter.bindings.document import read_bindings
 from halter.bindings.formats import FormatProblem, decoder_of
 from halter.bindings.mapping import BindingMapping, BoundFormats
 from halter.bindings.model import Bindings
+from halter.files.document_kinds import BINDINGS, another_kind
 from halter.files.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from halter.transform.topics import does_not_exist
 from processors.codec import Codec
@@ -85,6 +86,9 @@ def read_bindings_file(path: Path, registry: ConfluentRegistry | None = None) ->
         read._read = read_yaml(path)
     except UnreadableFile as error:
         read.problems = list(error.problems)
+        return read
+    if (other := another_kind(read._read.data, path, BINDINGS)) is not None:
+        read.problems = [read._read.problem((), other, "FIELD_MISSING")]
         return read
     read.bindings, problems = read_bindings(read._read.data)
     folder = path.parent

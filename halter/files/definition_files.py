@@ -22,6 +22,7 @@ from halter.files.definitions_document import (
     read_definitions,
     wf_spec_command,
 )
+from halter.files.document_kinds import DEFINITIONS, WF_SPEC, another_kind
 from halter.files.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.records.commands import DefinitionCommand, PutTaskDef, PutWfSpec
 from processors.core.records.errors import HalterError
@@ -247,6 +248,9 @@ def _read(path: Path) -> CheckedFile:
         file = read_yaml(path)
     except UnreadableFile as error:
         checked.problems += error.problems
+        return checked
+    if (other := another_kind(file.data, path, WF_SPEC, DEFINITIONS)) is not None:
+        checked.problems.append(file.problem((), other, "FIELD_MISSING"))
         return checked
     if not isinstance(file.data, Mapping) or file.data.keys().isdisjoint(DEFINITION_FIELDS):
         checked.definitions = [Written(wf_spec_command(file.data), file, ())]

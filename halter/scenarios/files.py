@@ -1,12 +1,12 @@
 """Reads and runs scenario files. Every problem has its file, line and column."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from halter.files.definition_files import Files, Written, contradictions, read_source, refusals, written
-from halter.files.definitions_document import DEFINITION_FIELDS
+from halter.files.document_kinds import SCENARIO, another_kind
 from halter.files.scenario import Scenario
 from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
@@ -112,10 +112,9 @@ def read_file(path: Path) -> ScenarioFile:
         file = read_yaml(path)
     except UnreadableFile as error:
         return ScenarioFile(None, None, FileVerdict(str(path), None, 0, error.problems))
-    other = other_document(file.data)
+    other = another_kind(file.data, path, SCENARIO)
     if other is not None:
-        sentence = f"expected a scenario, which has steps, found {other}: `halter spec check {path}` checks it"
-        problem = file.problem((), sentence, "FIELD_MISSING")
+        problem = file.problem((), other, "FIELD_MISSING")
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, [problem]))
     scenario, problems = read_scenario(file.data, named.load, named.definitions)
     if scenario is None or named.problems:
@@ -125,15 +124,6 @@ def read_file(path: Path) -> ScenarioFile:
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, placed))
     definitions = written(scenario.definitions, scenario.sources, file, named)
     return ScenarioFile(file, scenario, definitions=definitions)
-
-
-def other_document(data: object) -> str | None:
-    """Return the kind of a document that is no scenario, to tell whoever took it for one; None if it may be one."""
-    if not isinstance(data, Mapping) or "steps" in data:
-        return None
-    if "threads" in data:
-        return "a WfSpec"
-    return "definitions" if data and data.keys() <= set(DEFINITION_FIELDS) else None
 
 
 def run_file(path: Path, judge: Judge = in_memory) -> FileVerdict:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from halter.files.document_kinds import SINK, another_kind
 from halter.files.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from halter.sinks.definitions_check import unknown_names
 from halter.sinks.document import read_sink
@@ -54,6 +55,8 @@ def read_sink_file(path: Path, topics: Topics) -> SinkFile:
         read = read_yaml(path)
     except UnreadableFile as error:
         raise InvalidSink(list(error.problems)) from error
+    if (other := another_kind(read.data, path, SINK)) is not None:
+        raise InvalidSink([read.problem((), other, "FIELD_MISSING")])
     sink, problems = read_sink(read.data)
     if sink.topic in {it.name for it in topics.all}:
         message = f"expected a topic of yours, found {sink.topic!r}: a sink may write to no topic of Halter's own"

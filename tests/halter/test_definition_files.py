@@ -226,6 +226,34 @@ def test_who_runs_as_a_scenario_what_is_none_is_told_what_checks_it(folder: Path
     assert result.output == f"FAILED  cart.yaml:1:1: {sentence}\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "text", "expected", "found"),
+    [
+        ("spec check", "name: b\nbindings: []\n", "a WfSpec or definitions", "bindings: `halter bind check"),
+        (
+            "spec check",
+            "definitions: a.yaml\nsteps: []\n",
+            "a WfSpec or definitions",
+            "a scenario: `halter scenario run",
+        ),
+        ("spec put", "name: s\ntopic: news\n", "a WfSpec or definitions", "a sink: `halter sink check"),
+        ("bind check", EVENTS, "bindings", "definitions: `halter spec check"),
+        ("sink check", WF_SPEC, "a sink", "a WfSpec: `halter spec check"),
+        ("scenario run", "name: b\nbindings: []\n", "a scenario, which has steps", "bindings: `halter bind check"),
+    ],
+)
+def test_a_document_of_another_kind_is_told_with_the_command_that_takes_it(
+    folder: Path, command: str, text: str, expected: str, found: str
+) -> None:
+    write(folder, "one.yaml", text)
+    result = halter(
+        *command.split(), "one.yaml", *([] if command in {"spec check", "scenario run"} else ["-b", "localhost:1"])
+    )
+    assert result.exit_code == 1
+    said = result.output + str(result.exception)
+    assert f"one.yaml:1:1: expected {expected}, found {found} one.yaml` checks it" in said
+
+
 def test_check_speaks_json_of_a_file_of_definitions(folder: Path) -> None:
     write(folder, "all.yaml", EVENTS + in_head(WF_SPEC))
     (found,) = json.loads(halter("spec", "check", "--json", "all.yaml").output)
