@@ -173,7 +173,8 @@ class _Words:
         option = f" --thread {finding.thread}" if finding.thread else ""
         if finding.frees:
             return f"{failed}; `halter rescue {self._run.wf_run_id}{option}` runs its node again"
-        return f"{failed}; for good: {finding.refused}"
+        reset = "" if finding.thread else f": `halter reset {self._run.wf_run_id} --at MOMENT` goes on from before that"
+        return f"{failed}; for good: {finding.refused}{reset}"
 
     def _clause(self, finding: Finding, hold: Hold) -> str:
         """The words for one hold."""
