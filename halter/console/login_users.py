@@ -30,6 +30,8 @@ CSRF_FIELD: Final = "csrf"
 TOKEN_USERS: Final = {Role.READER: "reader by token", Role.OPERATOR: "operator by token"}
 START_UP_USER: Final = "operator by start-up token"
 BEARER: Final = {"WWW-Authenticate": "Bearer"}
+PASSED_ON: Final = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+"""Headers that proxies add. A browser on this machine sends none of them."""
 
 
 class Users:
@@ -64,9 +66,22 @@ class Users:
         return self._sessions.user_of(cookie) is not None
 
     def _check(self, scope: Scope, headers: Headers, user: User | None) -> None:
-        """Refuse who has no login, and a post that another site may have made a browser send. Raises Problem."""
-        if user is None and scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
-            raise Problem(401, "LOGIN", "expected a login, found none, or one that has ended", BEARER)
+        """Refuse who has no login, and a post that another site may have made a browser send. Raises Problem.
+
+        Without a login whoever is on this machine reads. A proxy on it is on this machine as well, and those whom it
+        serves are not.
+        """
+        if scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
+            if user is None:
+                raise Problem(401, "LOGIN", "expected a login, found none, or one that has ended", BEARER)
+            if user is ANYBODY and any(it in headers for it in PASSED_ON):
+                scope["state"]["user"] = None  # nothing is shown around the sentence either
+                raise Problem(
+                    403,
+                    "PROXY",
+                    "expected somebody on this machine, found a request that a proxy passed on: others than those on "
+                    "this machine need a login; start the console with --token-file, --oidc-issuer or --user-header",
+                )
         if scope["method"] != "POST":
             return
         if user is not None and user.way is Way.TOKEN and not user.session_id:

@@ -198,6 +198,11 @@ class ConsoleSettings:
             )
         if self.public_url is not None:
             _check_url("--public-url", self.public_url, https=False)
+            if not self.has_login and not is_loopback(urlsplit(self.public_url).hostname or ""):
+                raise BadConsole(
+                    f"--public-url {self.public_url}: others reach the console there, so expected a login, found none; "
+                    "add --token-file, --oidc-issuer or --user-header"
+                )
         if self.proxy_login is not None and not self.trusted_proxies:
             raise BadConsole("--user-header: expected --trusted-proxy with it, the address of the proxy, found none")
         if self.oidc is not None:

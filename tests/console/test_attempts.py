@@ -308,6 +308,21 @@ def test_a_forged_proxy_header_makes_nobody_a_user() -> None:
         refused(console.client(headers=groups_twice).get("/api/me"), 401, "LOGIN")
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "X-Real-IP"])
+def test_a_proxy_on_this_machine_makes_nobody_one_who_is_on_it(header: str) -> None:
+    """It writes the host that it asks, as nginx does unless it is told otherwise."""
+    settings, sender = of_engine(shop(), replace(SETTINGS, allow_actions=True))
+    with served(settings) as console:
+        stranger = console.client(headers={header: "for=203.0.113.7"})
+        for path in ("/", "/wf-runs/cart-waits", "/api/wf-runs", "/live"):
+            refused(stranger.get(path), 403, "PROXY")
+        assert "cart-waits" not in stranger.get("/wf-runs/cart-waits").text
+        assert stranger.get("/login").status_code == 200
+        assert stranger.get(f"/login?token={settings.start_up_token}").status_code == 303
+        assert stranger.get("/api/me").json()["may_act"] is True, "whoever has the start-up token has shown it"
+    assert sender.sent == []
+
+
 @pytest.mark.parametrize(
     ("sent", "name", "role"),
     [

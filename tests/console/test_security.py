@@ -52,6 +52,7 @@ ISSUER = Oidc("https://issuer.example.com", "console", "secret")
         (replace(LOGIN, host="0.0.0.0"), "--public-url"),
         (replace(LOGIN, host="::"), "--public-url"),
         (replace(LOGIN, public_url="halter.example.com"), "expected an address as https"),
+        (ConsoleSettings(public_url="https://halter.example.com"), "--public-url .*expected a login, found none"),
         (replace(LOGIN, public_url="https://halter.example.com/console"), "without a path"),
         (replace(SETTINGS, reader_token="short"), "at least 16 characters"),
         (replace(SETTINGS, reader_token=READER, operator_token=READER), "expected another token"),
