@@ -265,6 +265,15 @@ class Cluster:
                 return Group(name, found.state.name, tuple(found.members), None if rights is None else _rights(rights))
             time.sleep(AGAIN_SECONDS)
 
+    def groups_that_begin(self, with_: str) -> list[str]:
+        """Return the names of groups that begin so, of those that this principal may describe."""
+        asked = self.admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
+        try:
+            found = asked.result(ASK_SECONDS).valid
+        except (KafkaException, NoAnswer):
+            return []
+        return sorted(it.group_id for it in found if it.group_id.startswith(with_))
+
     def folded_now(self) -> dict[Place, int]:
         """Return the offset that is folded next, for each input of each partition of which something is folded.
 

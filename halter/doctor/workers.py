@@ -7,6 +7,7 @@ paused partition has an owner, a record that waits, and an offset that does not 
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, Final
 
 from confluent_kafka import Message
@@ -163,23 +164,26 @@ def task_workers(cluster: Cluster) -> Iterator[Finding]:
     """Say whether somebody takes the task requests that wait."""
     topics = cluster.topics
     cluster.expect({topics.task_requests: "READ"})
-    groups = [cluster.group(topics.task_group)]
+    usual = topics.task_group
+    groups = [cluster.group(it) for it in (usual, *cluster.groups_that_begin(f"{usual}-"))]
     names = sorted(str(it.client_id) for group in groups for it in group.members)
     if names:
         count = f"{len(names)} task worker{'' if len(names) == 1 else 's'}"
-        yield Finding(Verdict.FINE, f"{count}: {listed(names)}", data={"members": names})
-        for queue in (topics.task_requests, *topics.task_queues.values()):
-            apart = sorted(ids_of_task_workers(groups[0].members, queue))
+        busy = [it.name for it in groups if it.members]
+        where = "" if busy == [usual] else f" (group {listed(busy)})"
+        yield Finding(Verdict.FINE, f"{count}: {listed(names)}{where}", data={"members": names})
+        for group, queue in product(groups, (topics.task_requests, *topics.task_queues.values())):
+            apart = sorted(ids_of_task_workers(group.members, queue))
             if len(apart) > 1:
                 yield Finding(
                     Verdict.WARNING,
-                    f"task workers of group '{topics.task_group}' have handlers for different tasks: {listed(apart)}; "
+                    f"task workers of group '{group.name}' have handlers for different tasks: {listed(apart)}; "
                     "an attempt that comes to one without its handler waits until it times out",
                     "give those that have other tasks a group of their own: TaskWorker(group=...)",
                 )
         return
     places = cluster.places(topics.task_requests, *topics.task_queues.values())
-    committed, ends = cluster.offsets_of_group(topics.task_group, places), cluster.ends_of(places)
+    committed, ends = cluster.offsets_of_group(usual, places), cluster.ends_of(places)
     first = cluster.begins_of(places)
     starts = {it: max(committed.get(it, 0), first.get(it, 0)) for it in ends}
     waiting: Mapping[Place, list[Message]] = cluster.read(
@@ -189,8 +193,9 @@ def task_workers(cluster: Cluster) -> Iterator[Finding]:
         most = sum(ends[it] - start for it, start in starts.items())
         yield Finding(
             Verdict.WARNING,
-            f"at most {most:,} task requests wait, and group '{topics.task_group}' has no member",
-            "`halter task-worker MODULE:NAME` starts a task worker; one with a group of its own is not seen here",
+            f"at most {most:,} task requests wait, and neither group '{usual}' has a member, nor one whose name begins "
+            f"with '{usual}-'",
+            "`halter task-worker MODULE:NAME` starts a task worker",
         )
         return
     yield Finding(Verdict.FINE, "no task request waits, and no task worker runs")

@@ -274,6 +274,14 @@ def test_task_workers_of_one_group_with_other_tasks_are_told(
             (_, (verdict, found)) = doctor()
             assert verdict == "warning"
             assert "have handlers for different tasks" in found
+        apart = TaskWorker(group="mail")
+        apart.task("slow-async")(done)
+        with running(apart, client):
+            wait_until("it has partitions", lambda: apart.is_ready)
+            ((verdict, found),) = doctor()
+            usual = client.topics.task_group
+            assert (verdict, found.endswith(f"(group {usual}, {usual}-mail)")) == ("fine", True)
+        assert len(warnings(logs)) == 2
 
 
 def warnings(logs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
