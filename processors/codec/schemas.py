@@ -123,6 +123,7 @@ class Schemas:
         self.folder = folder
         self._definitions: dict[str, dict[str, Any]] = {}
         self._folders: dict[str, str] = {}
+        self._released: dict[str, Mapping[str, RecordSchema]] = {}
         for file in sorted(folder.glob("*/*.avsc")):
             if file.parent.name != RELEASED_FOLDER:
                 self._add(file)
@@ -206,12 +207,14 @@ class Schemas:
         return tuple(sorted(names, key=lambda name: ([*map(int, re.findall(r"\d+", name))], name)))
 
     def released(self, version: str) -> Mapping[str, RecordSchema]:
-        """Return record name -> schema, as released with a version."""
-        folder = self.folder / RELEASED_FOLDER / version
-        return {
-            file.stem: RecordSchema(file.stem, f"{RELEASED_FOLDER}/{version}", read_json(file))
-            for file in sorted(folder.glob("*.avsc"))
-        }
+        """Return record name -> schema, as released with a version. Its files are read once."""
+        if version not in self._released:
+            folder = self.folder / RELEASED_FOLDER / version
+            self._released[version] = {
+                file.stem: RecordSchema(file.stem, f"{RELEASED_FOLDER}/{version}", read_json(file))
+                for file in sorted(folder.glob("*.avsc"))
+            }
+        return self._released[version]
 
     def released_one(self, version: str, name: str) -> RecordSchema | None:
         """Return the schema of one record, as released with a version; None if it had none."""

@@ -203,6 +203,11 @@ def test_a_wrong_schema_file_is_named(tmp_path: Path, file: str, text: Any, sent
     assert sentence in str(caught.value)
 
 
+def test_the_schemas_of_a_release_are_read_once() -> None:
+    for version in SCHEMAS.versions:
+        assert SCHEMAS.released(version) is SCHEMAS.released(version)
+
+
 def test_a_name_stands_in_one_folder(tmp_path: Path) -> None:
     for folder in ("events", "state"):
         (tmp_path / folder).mkdir()
