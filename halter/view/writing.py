@@ -133,7 +133,8 @@ class Batch:
             of_one = threads.c.wf_run_id == bindparam("of"), threads.c.hot == 1
             connection.execute(delete(threads).where(*of_one), ids)
             connection.execute(update(events).where(events.c.wf_run_id == bindparam("of")).values(hot=0), ids)
-            is_out = tasks.c.wf_run_id == bindparam("of"), tasks.c.status == "OUT"
+            # `coalesce`, or SQLite takes the index of the status: each WfRun would look at all attempts that are out.
+            is_out = tasks.c.wf_run_id == bindparam("of"), func.coalesce(tasks.c.status, "") == "OUT"
             connection.execute(update(tasks).where(*is_out).values(status="CANCELLED"), ids)
 
     @staticmethod

@@ -1,12 +1,13 @@
 """The rows of a view follow from the log alone: not from how it was cut into transactions, nor from crashes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from halter.scenarios.memory import MemoryEngine
 from halter.view import tables
@@ -37,6 +38,32 @@ def test_every_table_has_what_the_states_of_a_shop_are_to_show(whole: Contents) 
 @pytest.mark.parametrize("size", [1, 7])
 def test_rows_do_not_depend_on_where_transactions_end(size: int, tmp_path: Path, whole: Contents) -> None:
     assert contents(filled(str(tmp_path / "view.db"), SHOP, size=size)) == whole
+
+
+def test_what_is_written_of_a_wf_run_is_found_by_its_id_though_the_database_knows_nothing_of_its_tables(
+    tmp_path: Path,
+) -> None:
+    """Otherwise the time in which a new view is filled grows with the square of its WfRuns."""
+    whole, by_rows, by_log = (
+        filled(str(tmp_path / "whole.db"), SHOP, with_masked=True),
+        *(open_view(str(tmp_path / name), writable=True) for name in ("rows.db", "log.db")),
+    )
+    lines: list[str] = []
+
+    def note(_: Any, cursor: Any, statement: str, parameters: Any, __: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters[0] if many else parameters)
+            lines.extend(line for _, _, _, line in cursor.fetchall())
+
+    keepers = [_keeper(view) for view in (by_rows, by_log)]
+    for view in (by_rows, by_log):
+        event.listen(view.engine, "before_cursor_execute", note)
+    list(keepers[0].put_rows(0, sized(_rows_in(whole))))
+    keepers[1].write(news_of(LOG, 0))
+    looks = [(found[1], line) for line in lines if (found := re.match(r"(?:SEARCH|SCAN) (\w+)", line))]
+    of_wf_runs = {(name, line) for name, line in looks if name in {it.name for it in tables.OF_WF_RUNS}}
+    assert {name for name, _ in of_wf_runs} >= {"tasks", "thread_runs", "external_events", "wf_runs", "state"}
+    assert [line for _, line in of_wf_runs if "(wf_run_id=?" not in line] == []
 
 
 class Killed(Exception):
@@ -116,13 +143,7 @@ def test_what_the_log_has_no_more_is_dropped_and_the_state_stays(tmp_path: Path,
 def test_a_view_goes_on_after_rows_whose_beginning_the_log_has_no_more(tmp_path: Path, whole: Contents) -> None:
     """It has the state that the whole log gives, and of the past what is left of the log."""
     at = 60
-    rows: dict[str, list[RowRecord]] = {}
-    before = filled(str(tmp_path / "before.db"), _cut(at), with_masked=True)
-    with before.read() as connection:
-        for row in connection.execute(select(tables.state)):
-            record = CODEC.decode(row.value)
-            assert isinstance(record, RowRecord)
-            rows.setdefault(row.wf_run_id, []).append(record)
+    rows = _rows_in(filled(str(tmp_path / "before.db"), _cut(at), with_masked=True))
     view = open_view(str(tmp_path / "view.db"), writable=True)
     keeper = _keeper(view)
     for offset in range(30, at):
@@ -139,6 +160,17 @@ def test_a_view_goes_on_after_rows_whose_beginning_the_log_has_no_more(tmp_path:
     status = tables.wf_runs.columns.keys().index("status")
     assert [(row[0], row[status]) for row in found["wf_runs"]] == [(row[0], row[status]) for row in whole["wf_runs"]]
     assert len(found["events"]) == len(LOG) - 30
+
+
+def _rows_in(view: View) -> dict[str, list[RowRecord]]:
+    """Return the rows of the state of each WfRun that a view keeps."""
+    rows: dict[str, list[RowRecord]] = {}
+    with view.read() as connection:
+        for row in connection.execute(select(tables.state)):
+            record = CODEC.decode(row.value)
+            assert isinstance(record, RowRecord)
+            rows.setdefault(row.wf_run_id, []).append(record)
+    return rows
 
 
 def _cut(at: int) -> MemoryEngine:
