@@ -286,7 +286,7 @@ def where_to_go(tree: "Tree", settings: "Settings", view: str, *, keeps: bool) -
         "HALTER_PARTITIONS": "" if settings.partitions is None else str(settings.partitions),
         "HALTER_VIEW": "" if view == usual_view or "view" not in tree.states else view,
     }
-    to_set = exports({name: value for name, value in told.items() if os.environ.get(name) != value})
+    to_set = exports(told)  # also what is set here: another terminal need not have it
     if to_set and keeps:
         yield f"In another terminal: {to_set}"
     yield f"Ctrl-C ends everything{'; records, view and logs stay' if keeps else ', and removes records and logs'}."

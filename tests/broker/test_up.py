@@ -50,6 +50,10 @@ def test_a_tree_that_is_killed_leaves_no_process_behind(tmp_path: Path, capsys: 
     with up(
         tmp_path, "--port", str(port), "--console-port", str(other), shows="Ctrl-C ends everything", **variables
     ) as tree:
+        said = (tmp_path / "said").read_text()
+        assert f"export KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:{port} HALTER_PARTITIONS=1 HALTER_VIEW=" in said, (
+            "set here too"
+        )
         for options, sentence in {
             ("--data", str(tmp_path)): f"found `halter up` (process {tree.pid}, Kafka at 127.0.0.1:{port}, the",
             (
