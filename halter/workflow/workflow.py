@@ -16,7 +16,7 @@ from halter.files.yaml_files import Problem
 from halter.workflow.arguments import WrongOperand, items_of, kind_of, number_of, text_of
 from halter.workflow.definitions import ExternalEventDef, external_event_named
 from halter.workflow.drafts import ThreadDraft
-from halter.workflow.expressions import Expr, Operand, tree_of
+from halter.workflow.expressions import TYPES, Expr, Operand, tree_of
 from halter.workflow.places import Place, here, place_at, raised_at
 from halter.workflow.thread import MisplacedStatement, Thread, ThreadFunction
 from processors.core.records.commands import DefinitionCommand, PutWfSpec
@@ -28,6 +28,8 @@ from processors.core.wf_spec.writer import document_of, document_text
 
 STATEMENT = "STATEMENT"
 """The code of a statement that cannot be written down, or not where it stands."""
+CAST_OF_DOCUMENTS = re.compile(r"write \{cast: \[…, (\w+)\]\}")
+"""What a problem says that a document should say. A program says it otherwise."""
 UNEXPECTED = re.compile(r"Thread\.(\w+)\(\) got an unexpected keyword argument '(\w+)'$")
 """How Python says that a statement has no such argument, unless it names one that may be meant."""
 
@@ -55,7 +57,7 @@ class Program:
     def problem(self, path: tuple[str | int, ...], message: str, code: str) -> Problem:
         """A problem with a part of the document, at the line that wrote it or what is around it."""
         place = next(self.places[path[:length]] for length in range(len(path), -1, -1) if path[:length] in self.places)
-        return Problem(place.file, place.line, 1, message, code)
+        return Problem(place.file, place.line, 1, CAST_OF_DOCUMENTS.sub(_cast_of_programs, message), code)
 
 
 @dataclass
@@ -215,6 +217,11 @@ def _returned_by(function: ThreadFunction, thread: Thread) -> object:
 def _place_of(function: Callable[..., object]) -> Place:
     code = getattr(function, "__code__", None)
     return here() if code is None else place_at(code.co_filename, code.co_firstlineno)
+
+
+def _cast_of_programs(said: re.Match[str]) -> str:
+    kind = next(kind for kind, type_ in TYPES.items() if type_ == said[1])
+    return f"write `.cast({kind.__name__})`"
 
 
 def _told(error: Exception) -> str:

@@ -272,6 +272,7 @@ def test_what_the_core_refuses_is_told_where_it_was_written() -> None:
         (5, "threads.main.nodes.charge.next"),
         (6, "threads.main.nodes.sleep.seconds"),
     ]
+    assert told(main)[0][1].endswith("expected INT, found STR: write `.cast(int)`"), "as programs say it"
 
 
 def _decides_in_python(thread: Thread) -> None:
