@@ -98,8 +98,11 @@ class Tree:
         return kept.actor.wait_ready(kept.part.ready_s, self._say)
 
     def wait_all_ready(self, names: Collection[str], show: Callable[[], None]) -> None:
-        """Wait until parts are ready, and show how they are meanwhile. Raises ProcessEnded if one ends before."""
-        for name in names:
+        """Wait until parts are ready, and show how they are meanwhile. Raises ProcessEnded if one ends before.
+
+        Not for those of the user: what is wrong with them may be mended later.
+        """
+        for name in (it for it in names if not self._kept[it].part.is_yours):
             actor, ready_s = self._kept[name].actor, self._kept[name].part.ready_s
             deadline = self._clock() + ready_s
             while actor.ready is None and actor.is_running:

@@ -114,6 +114,17 @@ def test_a_program_of_the_user_is_started_until_it_runs_and_says_once_what_is_wr
     wait_until("it runs", lambda: [tree.look(), tree.states][1] == {"task-worker": "ok"}, 20)
 
 
+def test_a_program_of_the_user_that_has_a_mistake_from_the_start_ends_no_other_part(tree: Tree, said: Said) -> None:
+    mistaken = "import sys; print('halter: there is no module'); sys.exit(1)"
+    tree.start(Part("task-worker", [sys.executable, "-c", mistaken], ready_s=20, is_yours=True))
+    tree.start(part("worker"))
+    tree.kept("task-worker").actor.process.wait()
+    tree.wait_all_ready(["worker", "task-worker"], lambda: None)
+    tree.look()
+    assert tree.states == {"task-worker": "ended, starts again", "worker": "ok, 2 partitions"}
+    assert said[0].endswith(":\n  | there is no module")
+
+
 def test_what_an_earlier_run_has_logged_is_not_told_again(tree: Tree, tmp_path: Path, said: Said) -> None:
     (tmp_path / "worker.log").write_text("halter: an old sentence\n")
     tree.start(part("worker", "print('halter: a new one'); raise SystemExit(1)"))
