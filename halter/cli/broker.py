@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.given import to_write
 from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def broker(
         typer.Option(
             help="Write what --json prints to this file when Kafka answers. The file is removed at the end.",
             show_default=False,
+            callback=to_write,
         ),
     ] = None,
     as_json: Annotated[

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from halter.cli.given import to_write
 from halter.cli.option_groups import OptionGroup
 from halter.cli.usage import BadOptions
 
@@ -54,6 +55,7 @@ ReadyFile = Annotated[
         "--ready-file",
         help="File that is made when Kafka answers, before the group is joined; /ready says when it is.",
         show_default=False,
+        callback=to_write,
     ),
 ]
 

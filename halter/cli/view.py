@@ -11,6 +11,7 @@ import typer
 from halter.cli.client import Json, print_json, print_line
 from halter.cli.connection import Kafka, Partitions, TopicsFile, asks_kafka, load_settings, patience, waiting_for_kafka
 from halter.cli.ending import ending_on_sigterm
+from halter.cli.given import to_write
 from halter.cli.running_options import Running, until_signal
 from processors.core.records.errors import HalterError
 from processors.extras import expect_extra
@@ -52,7 +53,9 @@ def view(
     ] = False,
     ready_file: Annotated[
         Path | None,
-        typer.Option("--ready-file", help="File that is made once the view is current.", show_default=False),
+        typer.Option(
+            "--ready-file", help="File that is made once the view is current.", show_default=False, callback=to_write
+        ),
     ] = None,
     *,
     running: Running,

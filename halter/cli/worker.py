@@ -15,6 +15,7 @@ import typer
 
 from halter.cli.connection import Cluster, Partitions, TopicsFile, asks_kafka, load_settings
 from halter.cli.ending import end_on_sigterm, ends_at_once
+from halter.cli.given import to_write
 from halter.cli.running_options import PORT_MAX, Running
 from halter.cli.usage import BadOptions
 from processors.extras import expect_extra
@@ -72,6 +73,7 @@ def worker(
             help="File that exists while the worker is ready: it handles all shards that the group gave it. With "
             "--processes, each process also has its own: FILE.0, FILE.1, …",
             show_default=False,
+            callback=to_write,
         ),
     ] = None,
     scenario: Annotated[

@@ -206,6 +206,32 @@ def test_a_property_that_librdkafka_does_not_know_is_told_before_kafka_is_asked(
     expect_no_connection(listening)
 
 
+READY_FILES = {
+    "worker": [],
+    "broker": [],
+    "view": [],
+    "task-worker": ["examples/cart/tasks.py:worker"],
+    "bind run": ["examples/cart/bindings.yaml"],
+    "sink run": ["examples/cart/sink.yaml"],
+}
+
+
+def test_every_command_with_a_ready_file_is_in_the_table() -> None:
+    found = {name for name, options in all_commands().items() if "--ready-file" in options}
+    assert {*found, "view"} == {*READY_FILES}, "view is a group that has options itself"
+
+
+@pytest.mark.parametrize("command", READY_FILES)
+def test_a_ready_file_that_cannot_be_made_is_told_before_anything_is_begun(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Otherwise a process would end once it is ready."""
+    words = [*command.split(), *READY_FILES[command], "--ready-file", "/nowhere/ready"]
+    code, out, err = halter(capsys, *words)
+    assert (code, out) == (1, "")
+    assert err == "halter: expected to write /nowhere/ready, found no folder /nowhere\n"
+
+
 def test_what_is_wrong_with_a_property_is_told_before_the_client_is_imported() -> None:
     """To import it takes most of the second that a command takes."""
     ended = subprocess.run(
