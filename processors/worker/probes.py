@@ -19,7 +19,11 @@ from processors.worker.exposition import CONTENT_TYPE
 REQUEST_SECONDS: Final = 5.0
 """The time that one question and its answer may take."""
 OPEN_MAX: Final = 100
-"""The number of connections that are served at once. Others are closed, so that a worker keeps files for its work."""
+"""The number of connections that are open at once, so that a worker keeps files for its work.
+
+Another one takes the place of the oldest: whoever asks and waits for the answer is through at once, and whoever opens
+many connections and says nothing keeps nobody out.
+"""
 KNOWN: Final = ["/live", "/ready", "/metrics"]
 
 
@@ -62,7 +66,8 @@ class Probes:
         self._thread = threading.Thread(target=self._serve, name="probes", daemon=True)
         self._listening: Future[None] = Future()
         self._over = asyncio.Event()
-        self._open = 0
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+        """The open connections, the oldest first, and what answers each."""
 
     def __enter__(self) -> Self:
         """Listen. Raises PortTaken, HostUnfit."""
@@ -93,6 +98,12 @@ class Probes:
         self._listening.set_result(None)
         await self._over.wait()
         server.close()
+        # Not by cancelling: asyncio writes a traceback for each of its own tasks that is.
+        answering = [task for task in self._open.values() if task is not None]
+        for writer in self._open:
+            writer.transport.abort()
+        if answering:
+            await asyncio.wait(answering, timeout=REQUEST_SECONDS)
 
     def _refusal(self, error: OSError) -> HalterError:
         where = self._where
@@ -112,17 +123,20 @@ class Probes:
         return f"cannot answer probes at {host_and_port(self._host, self._port)}"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        if len(self._open) >= OPEN_MAX:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = asyncio.current_task()
         try:
-            if self._open <= OPEN_MAX:
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    request = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._response(request.split(b" ", 2)[1].decode("ascii", "replace")))
-                    await writer.drain()
+            async with asyncio.timeout(REQUEST_SECONDS):
+                request = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._response(request.split(b" ", 2)[1].decode("ascii", "replace")))
+                await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
             pass  # the request was no proper one, or its sender is gone
         finally:
-            self._open -= 1
+            self._open.pop(writer, None)
             writer.close()
 
     def _response(self, path: str) -> bytes:

@@ -13,7 +13,7 @@ from processors.fold.tally import Tally
 from processors.runtime.group.readiness import Readiness, Snapshot, State
 from processors.runtime.turn.measures import Measures
 from processors.worker.metrics import Metrics
-from processors.worker.probes import HostUnfit, PortTaken, Probes
+from processors.worker.probes import OPEN_MAX, HostUnfit, PortTaken, Probes
 
 
 def read(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str, str]:
@@ -97,6 +97,21 @@ def test_probes_are_answered_while_the_event_loop_folds_and_while_others_say_not
 
     with Probes(Snapshot, Metrics(Snapshot, Measures(), Tally()).text, "127.0.0.1", unused_port):
         assert asyncio.run(fold())
+
+
+def test_however_many_say_nothing_a_probe_is_answered_and_the_end_leaves_no_traceback(
+    unused_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = list[socket.socket]()
+    with Probes(Snapshot, lambda: b"", "127.0.0.1", unused_port):
+        for number in range(1, 2 * OPEN_MAX + 1):
+            held.append(socket.create_connection(("127.0.0.1", unused_port), timeout=10))
+            held[-1].sendall(b"GET /live HTTP/1.1\r\nX: ")
+            if number % OPEN_MAX == 0:
+                assert get(unused_port, "/live")[0] == 200
+    assert [it.getMessage() for it in caplog.records if it.name == "asyncio"] == []
+    for connection in held:
+        connection.close()
 
 
 @pytest.mark.parametrize(
