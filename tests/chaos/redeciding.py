@@ -29,7 +29,6 @@ from tests.chaos.tape import (
     TapeRecord,
     source_of,
 )
-from tests.support.compiled_codec import the_codec
 
 TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate"})
 
@@ -169,4 +168,4 @@ def names(records: Sequence[TapeRecord]) -> str:
 def check_decisions(tape: Tape, blocks: Sequence[Block]) -> Iterator[Finding]:
     """Decide all partitions again."""
     for partition in range(tape.partitions):
-        yield from Redecider(tape, the_codec(), partition).check([b for b in blocks if b.partition == partition])
+        yield from Redecider(tape, Codec.load(), partition).check([b for b in blocks if b.partition == partition])

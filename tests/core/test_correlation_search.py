@@ -18,6 +18,7 @@ from typing import Any, Final
 from halter.files.definitions_document import read_definitions
 from halter.files.yaml_files import parse_yaml
 from halter.scenarios.definitions import DefinitionsInMemory
+from processors.codec import Codec
 from processors.core.records.commands import (
     Command,
     CorrelatedEvent,
@@ -33,7 +34,6 @@ from processors.core.rules.context import Context, Limits
 from processors.core.rules.correlating import correlate, due_ms
 from processors.core.rules.engine import attach, handle, new_run
 from processors.fold.output_encoder import OutputEncoder
-from tests.support.compiled_codec import the_codec
 from tests.support.states import state_key
 
 ACTS: Final = int(os.environ.get("HALTER_CORRELATION_ACTS", "3"))
@@ -108,7 +108,7 @@ def context() -> Context:
 
 @cache
 def encoder() -> OutputEncoder:
-    return OutputEncoder(0, 1, the_codec())
+    return OutputEncoder(0, 1, Codec.load())
 
 
 Move = tuple[str, Any]
@@ -172,7 +172,7 @@ def decide(state: State, command: Command) -> None:
     keys = run.correlation_keys
     log = handle(run, command, Cause("inputs", 0, state.acts, None, 0), state.time_ms, context())
     for output in encoder().changed_keys(keys, log):
-        told: Any = the_codec().decode(output.value or b"")
+        told: Any = Codec.load().decode(output.value or b"")
         state.told[told.correlation_key].append(told)
     run.changes, run.index, run.spec = Changes(), Index(), None
 

@@ -12,12 +12,12 @@ from halter.history.deciding import Rules
 from halter.history.expected import Expected
 from halter.history.found import Report
 from halter.history.verify import How, verified
+from processors.codec import Codec
 from processors.core.records.events import Cause, Event, Halt, Ignored, LogEntry, Rejected, RejectionCode, ThreadHalted
 from processors.core.records.model import ManualHalt
 from processors.core.rules.versions import CHANGES, NOTHING, RULES, RuleChange
 from tests.core.test_search_finds import BROKEN
 from tests.support import rule_outcomes
-from tests.support.compiled_codec import the_codec
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.recordings import of_release
 from tests.support.released import recording, versions
@@ -33,7 +33,7 @@ RUNS = {f"{version}-{run.scenario}": run for version in versions() for run in re
 def verified_run(name: str) -> Report:
     """Verify what a release did in a scenario, with today's rules."""
     run = RUNS[name]
-    return verified(of_release(run), the_codec(), How(unnamed_rules=RULES_OF[run.version]), limits=run.limits)
+    return verified(of_release(run), Codec.load(), How(unnamed_rules=RULES_OF[run.version]), limits=run.limits)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -21,6 +21,7 @@ from halter.history.recording import Recorded
 from halter.history.source import NoSuchWfRun
 from halter.history.verify import verified as by_source
 from halter.history.verify_text import state_data, state_lines
+from processors.codec import Codec
 from processors.core.records.commands import (
     DeleteWfRun,
     QuarantineWfRun,
@@ -48,7 +49,6 @@ from tests.core.test_search_finds import BROKEN
 from tests.fold.test_quarantine import OPERATED, seen_ahead
 from tests.fold.test_rows_follow import TURNS, Turn, play
 from tests.support import random_specs
-from tests.support.compiled_codec import the_codec
 from tests.support.compiled_core import reads_types_of_fields, replaces_a_rule
 from tests.support.random_commands import RUN_ID, Producers
 from tests.support.recordings import RigSource, log_of, of_release, recorded, verified, with_another_byte
@@ -235,13 +235,13 @@ def test_wf_runs_of_a_source_verify_and_those_of_its_export(turns: list[Turn], c
 
 @pytest.mark.parametrize("run", list(recording("0.2.0")), ids=lambda run: run.scenario)
 def test_what_a_release_wrote_verifies_with_its_schemas(run: ReleasedRun) -> None:
-    report = by_source(of_release(run), the_codec(), limits=run.limits)
+    report = by_source(of_release(run), Codec.load(), limits=run.limits)
     assert (report.differences, report.unverified) == ({}, {})
 
 
 @reads_types_of_fields
 def test_rows_that_are_not_as_the_log_says_are_told_without_values() -> None:
-    secret, codec = "4111-1111", the_codec()
+    secret, codec = "4111-1111", Codec.load()
     row = replace(filled(ThreadRun, secret), variables={"card": {secret: secret}, "name": secret}, output=[secret])
     other = replace(row, variables={"card": {"none": 1}}, output=None)
     value, expected = codec.encode(row), codec.encode(other)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from processors.codec import Codec
 from tests.chaos.cancelling import check_cancellations
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.folding import FoldedLog, check_positions
@@ -13,7 +14,6 @@ from tests.chaos.timers import check_requests, check_timers
 from tests.simulation.correlating import check_correlation
 from tests.simulation.quarantine import findings_with_operators
 from tests.simulation.world import World
-from tests.support.compiled_codec import the_codec
 
 
 def findings_of(world: World) -> list[Finding]:
@@ -25,7 +25,7 @@ def findings_of(world: World) -> list[Finding]:
     if world.operator is not None:
         common = [*check_seq(log), *folded.findings, *folded.check_rows(tape), *check_rows_follow(tape, log)]
         common += [*check_requests(tape, log), *check_cancellations(tape, log)]
-        ours = findings_with_operators(tape, log, the_codec(), world.operator.skipped)
+        ours = findings_with_operators(tape, log, Codec.load(), world.operator.skipped)
         return [*common, *ours, *check_aborted(tape), *check_positions(tape, log), *check_group(world)]
     found = [
         *check_outcomes(tape, blocks),
@@ -42,7 +42,7 @@ def findings_of(world: World) -> list[Finding]:
         *check_group(world),
     ]
     for partition in range(tape.partitions):
-        found += Redecider(tape, the_codec(), partition).check([it for it in blocks if it.partition == partition])
+        found += Redecider(tape, Codec.load(), partition).check([it for it in blocks if it.partition == partition])
     return found
 
 

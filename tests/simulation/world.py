@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from zlib import crc32
 
+from processors.codec import Codec
 from processors.core.records.commands import ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
@@ -32,7 +33,6 @@ from tests.simulation.plan import STATIC, Fault, Happening, Plan, Post
 from tests.simulation.process import Process, Strike
 from tests.simulation.quarantine import KEPT_INPUTS
 from tests.simulation.worker import SimulatedWorker
-from tests.support.compiled_codec import the_codec
 
 ALLOWED_ENDS: Final = (Fenced, TurnCannotCommit)
 """Reasons for which a worker may end by itself: it lost what it was started with, or Kafka was away too long."""
@@ -100,7 +100,7 @@ class World:
         self._healing = False
         self.operator: Operator | None = None
         if plan.poison is not None:
-            self.operator = Operator(plan.poison, plan.partitions, the_codec(), self._operate, self._time_ms_of)
+            self.operator = Operator(plan.poison, plan.partitions, Codec.load(), self._operate, self._time_ms_of)
         self._client_transactions = 0
         self._requests_read: dict[Place, int] = {}
 
@@ -171,7 +171,7 @@ class World:
             self.broker,
             self.settings,
             self.topics,
-            the_codec(),
+            Codec.load(),
             Slot(slot.name, static=slot.name in STATIC),
             process.random.choice((-300, 0, 0, 20, 400)),
             self._clients_class,
@@ -322,7 +322,7 @@ class World:
             log = self.broker.log(place)
             while (entry := log.visible(self._requests_read.get(place, 0))) is not None:
                 self._requests_read[place] = entry.offset + 1
-                request = the_codec().decode(entry.value or b"")
+                request = Codec.load().decode(entry.value or b"")
                 assert isinstance(request, TaskRequest)
                 self._work_on(request)
             self._requests_read[place] = log.last_stable
@@ -336,7 +336,7 @@ class World:
         status = TaskStatus.FAILED if luck % 7 == 0 else TaskStatus.SUCCESS
         output = f"receipt {luck}" if request.task_def == "charge" else 1
         report = ReportTaskRun(*identity, status, output=output if status is TaskStatus.SUCCESS else None)
-        value, key = the_codec().encode(report), request.wf_run_id.encode()
+        value, key = Codec.load().encode(report), request.wf_run_id.encode()
         place = "task-reports", partition_of(key, self.plan.partitions)
         for _ in range(1 + (luck % 5 == 0)):
             self.kernel.after((luck % 1_000) / 700, partial(self._report, place, key, value))
@@ -404,7 +404,7 @@ class World:
             log = self.broker.log(("fold-positions", number))
             for entry in reversed(log.entries[: log.last_stable]):
                 if not entry.is_mark and not entry.is_aborted:
-                    row = the_codec().decode(entry.value or b"")
+                    row = Codec.load().decode(entry.value or b"")
                     assert isinstance(row, FoldPosition)
                     positions |= {(topic, number): offset for topic, offset in row.offsets.items()}
                     break

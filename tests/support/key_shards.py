@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from processors.codec import Codec
 from processors.core.records.commands import (
     CorrelatedEvent,
     DeleteWfRun,
@@ -28,7 +29,6 @@ from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
 from processors.kafka.partitioner import partition_of
-from tests.support.compiled_codec import the_codec
 from tests.support.shard_rig import START_MS
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -66,7 +66,7 @@ class Shards:
     """Shards 0 to N - 1 and their topics. What a turn writes to inputs is folded by a later turn."""
 
     def __init__(self, partitions: int = 3, limits: Limits | None = None) -> None:
-        self.codec, self.partitions = the_codec(), partitions
+        self.codec, self.partitions = Codec.load(), partitions
         self.view = DefinitionsView(self.codec)
         self.factory = ShardFolds(partitions, self.codec, self.view, limits)
         self.now_ms = START_MS

@@ -18,6 +18,7 @@ from halter.explore.states import restored
 from halter.files.scenario_document import read_scenario
 from halter.scenarios.definitions import register
 from halter.scenarios.writing import step_of, text_of
+from processors.codec import Codec
 from processors.core.records.commands import (
     Command,
     DeleteWfRun,
@@ -31,7 +32,6 @@ from processors.core.records.model import TERMINAL, Changes, Index, ThreadRun, W
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run
 from processors.core.rules.snapshots import snapshot_of
-from tests.support.compiled_codec import the_codec
 from tests.support.invariants import (
     Transition,
     Violated,
@@ -252,7 +252,7 @@ class Search:
             if number in self._rows:
                 continue
             self._rows.add(number)
-            codec = the_codec()
+            codec = Codec.load()
             decoded = codec.decode(codec.encode(row))
             if isinstance(row, WfRun):
                 check(isinstance(decoded, WfRun) and same_row(row, decoded), "a row survives Avro", row.wf_run_id)

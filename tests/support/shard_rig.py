@@ -20,7 +20,6 @@ from processors.fold.shard_folds import ShardFolds
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
 from processors.fold.tally import Tally
 from processors.kafka.tracing import Tracing
-from tests.support.compiled_codec import the_codec
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
@@ -46,7 +45,7 @@ class ShardRig:
         tally: Tally | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        self.codec = codec or the_codec(release)
+        self.codec = codec or Codec.load(release=release)
         self.view = DefinitionsView(self.codec)
         self.factory = ShardFolds(
             1, self.codec, self.view, limits, tuple(queues), new_store=new_store, tally=tally, tracing=tracing
