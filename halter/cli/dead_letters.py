@@ -19,7 +19,6 @@ from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 from halter.cli.views import ViewPlace, note_lag, opened
 
 if TYPE_CHECKING:
-    from halter.client import Client
     from halter.client.dead_letters import DeadLetterRead
     from halter.view.dead_letter_lists import DeadLetterLine
     from processors.fold.inputs import InputCommand
@@ -187,16 +186,21 @@ def retry(
         raise BadOptions("--set corrects fields of the record, and --value takes its place: leave out one")
     partition, offset = place_of(place)
     changes = dict(map(_assigned, sets or ()))
+    instead = None if value is None else _read(value)
     with connected(kafka, expecting=lambda topics: expect_partition(topics, partition)) as client:
         from halter.cli.runs import report
+        from halter.client.arguments import Arguments
         from halter.client.dead_letters import command_of, read_dead_letter, retry_and_tell
 
         letter = read_dead_letter(client, partition, offset)
         command, other = None, None
         if changes:
             command = _with(command_of(client, letter), letter, changes)
-        elif value is not None:
-            command, other = _read(client, value)
+        elif isinstance(instead, bytes):
+            other = instead
+        elif instead is not None:
+            kind, given = instead
+            command = Arguments(client.codec).command(kind, **given)
         who = asked(client, operator, reason)
         retried, posted = retry_and_tell(client, letter, command, other, **who)
         note(f"{letter.name} is retried: its record is {retried.place}")
@@ -254,9 +258,8 @@ def _typed(text: str, before: object) -> Any:
         return text
 
 
-def _read(client: "Client", file: Path) -> "tuple[InputCommand | None, bytes | None]":
-    """Return the record that a file has: as JSON, or as bytes."""
-    from halter.client.arguments import Arguments
+def _read(file: Path) -> "tuple[type[InputCommand], dict[str, Any]] | bytes":
+    """Return the record that a file has: its kind and its fields, or its bytes. Raises CannotRetry and BadOptions."""
     from halter.client.dead_letters import CannotRetry, values_of
     from processors.codec.records import RECORDS
     from processors.fold.inputs import INPUT_TOPICS
@@ -266,7 +269,7 @@ def _read(client: "Client", file: Path) -> "tuple[InputCommand | None, bytes | N
     except OSError as error:
         raise BadOptions(f"--value: {file} cannot be read: {error.strerror}") from None
     if data.lstrip()[:1] != b"{":
-        return None, data
+        return data
     found = values_of(data.decode(errors="replace"))
     names = sorted(name for topic in INPUT_TOPICS.values() for name in topic.records)
     if len(found) != 1 or (name := next(iter(found))) not in names or not isinstance(found[name], dict):
@@ -277,4 +280,4 @@ def _read(client: "Client", file: Path) -> "tuple[InputCommand | None, bytes | N
         raise CannotRetry(
             f"--value: {name} has no field '{unknown[0]}': it has {', '.join(it.name for it in fields(kind))}"
         )
-    return Arguments(client.codec).command(kind, **found[name]), None
+    return kind, found[name]

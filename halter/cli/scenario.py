@@ -162,6 +162,11 @@ def from_history(
     if shrink and by_event:
         raise BadOptions("--shrink: expected no --by-event beside it, which expects every event of every input")
     expect_id(file, wf_run_id)
+    if keep:
+        from halter.history.shrinking import check_keep
+
+        for wanted in keep:
+            check_keep(wanted)
     with (
         source(file, kafka) as found,
         TemporaryDirectory() as folder,

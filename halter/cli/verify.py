@@ -117,7 +117,7 @@ def verify(
     changes = () if spec is None else tuple(read_definition_file(spec).commands)
     how = How(None if rules is None else rules.absolute(), changes, log_rules)
     begun = time.monotonic()
-    with source(file, kafka) as found:
+    with source(file, kafka, expecting=lambda topics: _expect_ids(wf_runs, topics.partitions)) as found:
         if everything:
             loaded = partial(load_settings, kafka)
             report = _all(found, loaded, how, processes)
@@ -159,13 +159,19 @@ def _all(found: "Source", loaded: Callable[[], Any], how: "How", processes: int 
 
 def _ids(found: "Source", wf_runs: list[str] | None) -> list[str]:
     """Return the ids of the WfRuns that are meant. Raises BadOptions."""
+    partitions = _expect_ids(wf_runs, found.partitions)
+    return [it for it in dict.fromkeys(wf_runs or found.wf_run_ids()) if it not in partitions]
+
+
+def _expect_ids(wf_runs: list[str] | None, partitions: int) -> set[str]:
+    """Return the keys of records about partitions. Raises BadOptions if one is given for the id of a WfRun."""
     from processors.fold.inputs import partition_key
 
-    partitions = {partition_key(number) for number in range(found.partitions)}
+    keys = {partition_key(number) for number in range(partitions)}
     for wf_run_id in wf_runs or ():
-        if wf_run_id in partitions:
+        if wf_run_id in keys:
             raise BadOptions(f"{wf_run_id}: expected the id of a WfRun, found a partition; --all verifies partitions")
-    return [it for it in dict.fromkeys(wf_runs or found.wf_run_ids()) if it not in partitions]
+    return keys
 
 
 def _some(found: "Source", wf_run_ids: list[str], how: "How") -> "Report":

@@ -54,13 +54,24 @@ def _part(draft: Draft, wanted: str) -> dict[str, Any]:
         return {"status": wf_run[1].upper()}
     if event := _EVENT.fullmatch(wanted.strip()):
         return _event_part(draft, event[1], event[2].lower())
+    return {name: value for name, value in _fields(wanted).items() if name != "wf"}
+
+
+def check_keep(wanted: str) -> None:
+    """Raise NoScenario for what says nothing of any scenario."""
+    if not any(form.fullmatch(wanted.strip()) for form in (_THREAD, _WF_RUN, _EVENT)):
+        _fields(wanted)
+
+
+def _fields(wanted: str) -> dict[str, Any]:
+    """Return the fields of `expect` that are written in YAML. Raises NoScenario."""
     try:
         data = parse_yaml(wanted, "--keep").data
     except UnreadableFile as error:
         raise NoScenario(f"expected {_FORMS}; {error}") from None
     if not isinstance(data, dict) or not data:
         raise NoScenario(f"--keep: expected {_FORMS}; found {wanted[:80]!r}")
-    return {name: value for name, value in data.items() if name != "wf"}
+    return data
 
 
 def _event_part(draft: Draft, event_id: str, status: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.command_line import all_commands, halter
 LONG = "x" * 5_000
 MOMENT = "expected a seq (57), a number of events back (-3) or a time"
 EMPTY = "found an empty text"
+NO_RECORD = str(Path(__file__).parents[2] / "docs" / "monitoring" / "dashboard.json")
 NO_FOLDER = "found no folder /nowhere"
 
 WRONG: dict[str, list[tuple[list[str], str]]] = {
@@ -96,7 +98,12 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
         (["external-events", "99", "0"], "has the partitions 0 to 7, found 99"),
         (["--wf-run", "", "--event", "1"], EMPTY),
     ],
-    "verify": [([""], EMPTY), (["w", "--rules", "/nowhere"], "expected a checkout of Halter"), ([], "found none")],
+    "verify": [
+        ([""], EMPTY),
+        (["partition/3"], "expected the id of a WfRun, found a partition"),
+        (["w", "--rules", "/nowhere"], "expected a checkout of Halter"),
+        ([], "found none"),
+    ],
     "check-state": [(["--partition", "99"], "expected 0 to 7, found 99")],
     "replay": [
         (["--into", ""], "found an empty one"),
@@ -117,6 +124,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
         (["99@0"], "expected a partition from 0 to 7"),
         (["0@0", "--set", "x"], "expected FIELD=VALUE"),
         (["0@0", "--value", "/nowhere"], "/nowhere cannot be read"),
+        (["0@0", "--value", NO_RECORD], "where RECORD is one of"),
     ],
     "bulk": [
         (["stop", "--all", "--run", "--rate", "nan"], "expected a number"),
@@ -134,6 +142,7 @@ WRONG: dict[str, list[tuple[list[str], str]]] = {
     "scenario from-history": [
         (["w", "--to", "12x"], MOMENT),
         (["w", "-o", "/nowhere/x.yaml"], NO_FOLDER),
+        (["w", "--keep", "nonsense"], "--keep: expected"),
         ([], "expected WF_RUN"),
     ],
     "topics plan": [(["--replication", "0"], "expected a whole number")],
