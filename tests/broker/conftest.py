@@ -45,6 +45,8 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     else:
         with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as kafka:
             yield kafka.bootstrap
+            # Nobody reads it again. To close the logs of all topics of a session would take it up to 15 seconds.
+            kafka.kill()
 
 
 @pytest.fixture(scope="session")
