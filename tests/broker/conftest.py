@@ -45,7 +45,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     else:
         with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as kafka:
             yield kafka.bootstrap
-            # Nobody reads it again. To close the logs of all topics of a session would take it up to 15 seconds.
+            # Nobody reads it again. It would be killed after ten seconds, at the logs of all topics of a session.
             kafka.kill()
 
 
