@@ -13,7 +13,8 @@ ends it with 130, a wrong option with 2. Results go to stdout, everything else t
 
 The other modules have what several commands share, or a part of one:
 
-    connection, client            where Kafka is; a Client of it, and how results are printed
+    connection, client            where Kafka is; a Client of it
+    typed, printing               what was typed, as what it stands for; results and notes, as wide as the terminal
     option_groups                 options that several commands have, each written once
     running_options               those of commands that run until a signal, and the signal
     another_terminal              what to type elsewhere to reach what this process runs

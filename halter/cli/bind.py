@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Unmask, print_json, print_line
+from halter.cli.client import Json, Unmask
 from halter.cli.connection import Kafka, Partitions, TopicsFile, asks_kafka, load_settings, patience, waiting_for_kafka
 from halter.cli.ending import ending_on_sigterm
 from halter.cli.known_definitions import DefinitionsOption, definitions_in, registered, registered_now
+from halter.cli.printing import print_json, print_line
 from halter.cli.running_options import Running
 from halter.cli.transforming import (
     EARLIEST,

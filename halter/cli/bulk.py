@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from halter.cli.asked import Operator, Reason, asked
-from halter.cli.client import Json, Timeout, connected, note, print_json, terminal_width
+from halter.cli.client import Json, Timeout, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.ending import ends_at_once
 from halter.cli.given import moment, not_nan
 from halter.cli.lists import found_text, pages, painted
+from halter.cli.printing import note, print_json, terminal_width
 from halter.cli.usage import BadOptions
 from halter.cli.views import ViewPlace, Where, filtered, note_lag, note_unknown, opened
 from halter.show.counting import counted

@@ -19,6 +19,7 @@ import typer
 from halter.cli.ending import ends_at_once
 from halter.cli.given import seconds
 from halter.cli.option_groups import OptionGroup, with_groups
+from halter.cli.printing import note
 from halter.cli.usage import UsageMistake
 from processors.core.records.errors import HalterError
 
@@ -193,8 +194,6 @@ def waiting_for_kafka(settings: "Settings", seconds: float) -> Iterator[None]:
     Kafka clients log nothing meanwhile: the command ends with a sentence that says the same, or it goes on.
     """
     from threading import Timer
-
-    from halter.cli.client import note
 
     sentence = f"waiting for Kafka at {settings.bootstrap}, for {seconds:g} s at most"
     timer = Timer(TOLD_AFTER_SECONDS, note, [sentence])

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.client import note
 from halter.cli.connection import Cluster, asks_kafka, load_settings
 from halter.cli.console_login import Login
+from halter.cli.printing import note
 from halter.cli.running_options import Running, until_signal
 from processors.extras import expect_extra
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.client import Json, NoContent, Timeout, connected, content_or_none, note, print_json, typed_content
+from halter.cli.client import Json, Timeout, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.definitions import NoSuchDefinition, missing
 from halter.cli.given import filled
+from halter.cli.printing import note, print_json
+from halter.cli.typed import NoContent, expect_content_or_none, typed_content
 from halter.cli.usage import UsageMistake, in_utf8
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def correlate(
     """
     from halter.client.errors import CorrelatedEventRejected
 
-    content_or_none(content, no_content=no_content)
+    expect_content_or_none(content, no_content=no_content)
     with connected(kafka) as client:
         definition = client.definitions().external_event_def(event)
         if definition is None and client.definitions().external_event_def(key) is not None:

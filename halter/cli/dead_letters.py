@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli.asked import Operator, Reason, asked
-from halter.cli.client import Json, Timeout, Unmask, connected, note, print_json, print_line, styled, terminal_width
+from halter.cli.client import Json, Timeout, Unmask, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.ending import ends_at_once
 from halter.cli.given import to_read
+from halter.cli.printing import note, print_json, print_line, styled, terminal_width
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 from halter.cli.views import ViewPlace, note_lag, opened
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, note, parsed_version, print_json
+from halter.cli.client import Json, Timeout, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.given import filled, version_typed
+from halter.cli.printing import note, print_json
+from halter.cli.typed import parsed_version
 from halter.cli.workflows import Files, source_named
 from halter.show.counting import counted
 from processors.core.records.errors import HalterError

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, print_json, styled, terminal_width
+from halter.cli.client import Json
 from halter.cli.connection import Kafka, Partitions, TopicsFile, asks_kafka, load_settings, patience
 from halter.cli.ending import ends_at_once
+from halter.cli.printing import print_json, styled, terminal_width
 from halter.cli.usage import BadOptions
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import print_line
+from halter.cli.printing import print_line
 from halter.cli.usage import UsageMistake
 from halter.cli.workflows import source_named
 from processors.core.records.errors import HalterError

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from halter.cli.asked import Operator, Reason, asked
-from halter.cli.client import Json, Timeout, connected, note, parsed_version, print_json
+from halter.cli.client import Json, Timeout, connected
 from halter.cli.connection import PANEL, Kafka, asks_kafka
 from halter.cli.given import filled, moment
 from halter.cli.history import MOMENT, Incarnation, Utc, explaining, moment_data, moment_text, zone_of
+from halter.cli.printing import note, print_json
 from halter.cli.runs import outcome_of, print_outcome, print_wf_run
 from halter.cli.source import WfRun, chosen, expect_id
 from halter.cli.states import note_if_masks_less
+from halter.cli.typed import parsed_version
 from halter.cli.usage import BadOptions
 from halter.show.counting import counted
 

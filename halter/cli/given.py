@@ -105,7 +105,7 @@ def expect_writable(file: Path) -> None:
 
 def version_typed(param: typer.CallbackParam, text: str | None) -> str | None:
     """Return a version as it was typed. Raises BadVersion unless it is MAJOR or MAJOR.REVISION."""
-    from halter.cli.client import parsed_version
+    from halter.cli.typed import parsed_version
 
     parsed_version(text, name_of(param))
     return text

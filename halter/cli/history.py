@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, Unmask, note, print_json, print_line, styled, terminal_width
+from halter.cli.client import Json, Unmask
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.given import filled, moment, to_write
+from halter.cli.printing import note, print_json, print_line, styled, terminal_width
 from halter.cli.source import File, WfRun, chosen, expect_id, no_such, source
 from halter.cli.states import print_state, shown_state
 from halter.cli.usage import BadOptions

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.client import note
 from halter.cli.connection import Kafka, patience, waiting_for_kafka
+from halter.cli.printing import note
 from halter.cli.workflows import source_named
 
 if TYPE_CHECKING:

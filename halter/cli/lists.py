@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, note, print_json, styled, terminal_width
+from halter.cli.client import Json
 from halter.cli.ending import ends_at_once
 from halter.cli.option_groups import OptionGroup, with_groups
+from halter.cli.printing import note, print_json, styled, terminal_width
 from halter.cli.usage import BadOptions, in_utf8
 from halter.cli.views import PANEL, ViewPlace, Where, filtered, note_lag, note_unknown, opened
 from halter.show.counting import counted

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from halter.cli.asked import Operator, Reason, asked
-from halter.cli.client import Json, Timeout, WfRunId, connected, note, parsed_version, print_json
+from halter.cli.client import Json, Timeout, WfRunId, connected
 from halter.cli.connection import Kafka, asks_kafka
+from halter.cli.printing import note, print_json
 from halter.cli.runs import REPORT_SHOWS, report
 from halter.cli.states import note_if_masks_less
+from halter.cli.typed import parsed_version
 from halter.cli.usage import in_utf8
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from halter.cli.client import note
 from halter.cli.given import expect_writable
+from halter.cli.printing import note
 from halter.cli.source import no_such
 from halter.cli.timeline import redacted
 from halter.cli.usage import UsageMistake

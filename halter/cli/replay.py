@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, connected, note, print_json, print_line
+from halter.cli.client import Json, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.given import filled
 from halter.cli.history import Utc
+from halter.cli.printing import note, print_json, print_line
 from halter.cli.source import no_such
 from halter.cli.usage import BadOptions, in_utf8
 from halter.cli.verify import progress as progress_bar

@@ -10,25 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from halter.cli.asked import Operator, Reason, asked
-from halter.cli.client import (
-    Json,
-    NoContent,
-    Thread,
-    Timeout,
-    Unmask,
-    WfRunId,
-    assignments,
-    connected,
-    content_or_none,
-    note,
-    parsed_version,
-    print_json,
-    typed_content,
-    typed_values,
-)
+from halter.cli.client import Json, Thread, Timeout, Unmask, WfRunId, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.given import LONG_MAX, filled
+from halter.cli.printing import note, print_json
 from halter.cli.states import print_state, shown_state
+from halter.cli.typed import NoContent, assignments, expect_content_or_none, parsed_version, typed_content, typed_values
 from halter.cli.usage import BadOptions, in_utf8
 
 if TYPE_CHECKING:
@@ -165,7 +152,7 @@ def send(
         raise BadOptions(f"{'--var' if variables else '--version'} says how to start a WfRun: add --start SPEC")
     if start is not None and thread is not None:
         raise BadOptions("--thread is for a WfRun that runs already, and --start for one that may not: leave out one")
-    content_or_none(content, no_content=no_content)
+    expect_content_or_none(content, no_content=no_content)
     major, revision = parsed_version(version)
     texts = assignments(variables)
     with connected(kafka, shows=REPORT_SHOWS) as client:

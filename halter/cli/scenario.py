@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Unmask, note
+from halter.cli.client import Unmask
 from halter.cli.connection import (
     CONNECT_SECONDS,
     PANEL,
@@ -26,6 +26,7 @@ from halter.cli.connection import (
 from halter.cli.ending import exit_on_sigterm
 from halter.cli.given import moment, to_write
 from halter.cli.history import MOMENT, Utc, explaining, zone_of
+from halter.cli.printing import note
 from halter.cli.source import File, WfRun, chosen, expect_id, source
 from halter.cli.usage import BadOptions, in_utf8
 from halter.show.counting import counted

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from halter.cli.client import Json, note, print_json, print_line
+from halter.cli.client import Json
 from halter.cli.connection import Kafka, Partitions, TopicsFile, asks_kafka, load_settings, patience, waiting_for_kafka
 from halter.cli.ending import ending_on_sigterm
 from halter.cli.known_definitions import DefinitionsOption, definitions_in, registered_now
+from halter.cli.printing import note, print_json, print_line
 from halter.cli.running_options import Running
 from halter.cli.transforming import (
     EARLIEST,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli import definitions, spec_delete
-from halter.cli.client import Json, connected, parsed_version
+from halter.cli.client import Json, connected
 from halter.cli.connection import Kafka, asks_kafka
+from halter.cli.typed import parsed_version
 from halter.cli.usage import UsageMistake
 from halter.cli.workflows import Files, source_named
 from halter.files.programs import is_target

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, parsed_version, print_json
+from halter.cli.client import Json, Timeout, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.definitions import KIND_NAMES, NoSuchDefinition, missing
 from halter.cli.given import filled
+from halter.cli.printing import print_json
+from halter.cli.typed import parsed_version
 from halter.cli.usage import BadOptions, confirm
 from processors.core.records.errors import HalterError
 

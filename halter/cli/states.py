@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from halter.cli.client import note, styled, terminal_width
+from halter.cli.printing import note, styled, terminal_width
 
 if TYPE_CHECKING:
     from processors.core.records.model import WfRun, WfRunSnapshot, WfSpecId

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.client import Unmask, note
+from halter.cli.client import Unmask
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.given import to_write
+from halter.cli.printing import note
 from halter.cli.source import File, WfRun, chosen, expect_id, no_such, source
 from halter.files.whole_file import CannotWrite
 from halter.show.counting import counted

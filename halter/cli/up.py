@@ -14,8 +14,8 @@ import typer
 
 from halter.cli.another_terminal import exports
 from halter.cli.broker import data_folder
-from halter.cli.client import terminal_width
 from halter.cli.connection import Kafka, Partitions, asks_kafka, load_settings, reach
+from halter.cli.printing import terminal_width
 from halter.cli.usage import BadOptions
 from halter.show.counting import counted
 from processors.core.records.errors import HalterError

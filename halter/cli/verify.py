@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, Unmask, connected, note, print_json, print_line
+from halter.cli.client import Json, Unmask, connected
 from halter.cli.connection import Kafka, asks_kafka, load_settings
 from halter.cli.given import filled
+from halter.cli.printing import note, print_json, print_line
 from halter.cli.source import File, no_such, source
 from halter.cli.usage import BadOptions
 

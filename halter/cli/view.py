@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from halter.cli.client import Json, print_json, print_line
+from halter.cli.client import Json
 from halter.cli.connection import Kafka, Partitions, TopicsFile, asks_kafka, load_settings, patience, waiting_for_kafka
 from halter.cli.ending import ending_on_sigterm
 from halter.cli.given import to_write
+from halter.cli.printing import print_json, print_line
 from halter.cli.running_options import Running, until_signal
 from processors.core.records.errors import HalterError
 from processors.extras import expect_extra

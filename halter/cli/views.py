@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from halter.cli.client import note
+from halter.cli.printing import note
 from halter.cli.usage import UsageMistake, in_utf8
 from halter.show.counting import counted
 from processors.extras import needing

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.client import Json, Unmask, note, print_json, terminal_width
+from halter.cli.client import Json, Unmask
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.given import filled, moment
 from halter.cli.history import MOMENT, Utc, zone_of
+from halter.cli.printing import note, print_json, terminal_width
 from halter.cli.source import File, WfRun, chosen, expect_id, no_such, source
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 from processors.core.records.errors import HalterError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from halter import cli
 from halter.cli import scenario, topics
-from halter.cli.client import BadValue, NoContentGiven, typed_content, typed_value, typed_values
+from halter.cli.typed import BadValue, NoContentGiven, typed_content, typed_value, typed_values
 from halter.cli.usage import UsageMistake
 from halter.files.json_tokens import is_json
 from halter.scenarios.files import FileVerdict

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from halter.cli import client as client_options
-from halter.cli import history
+from halter.cli import history, printing
 from halter.client.history import History
 from halter.files.definition_files import read_definition_file
 from halter.show.history_table import (
@@ -231,7 +230,7 @@ def test_every_event_has_one_colour_and_the_legend_names_each() -> None:
 def history_printed(client: RigClient, width: int | None, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "terminal_width", lambda: width)
-        patch.setattr(client_options, "terminal_width", lambda _: width)
+        patch.setattr(printing, "terminal_width", lambda _: width)
         return printed(client, history.history, "c1", capsys=capsys, utc=True, **options)
 
 
