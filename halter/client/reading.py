@@ -16,7 +16,7 @@ from typing import Final, Literal, NoReturn
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client.errors import ClientClosed, OffsetGone, PartitionsDiffer, TopicMissing
-from processors.kafka.client_errors import lacking
+from processors.kafka.client_errors import LEADER_CHANGES, lacking
 from processors.kafka.errors import KafkaSilent, KafkaUnavailable
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics, other_partitions
@@ -47,14 +47,7 @@ MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, K
 
 BY_ITSELF: Final = (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 """Those that the client says by itself, also of topics that are there while it reaches no broker."""
-LEADER_CHANGES: Final = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-)
-"""Errors of a topic that was made, or of a broker that ended, a moment ago."""
-PASSING: Final = (*LEADER_CHANGES, *BY_ITSELF)
+ASKED_AGAIN: Final = (*LEADER_CHANGES, *BY_ITSELF)
 """Errors that occur while brokers come and go, of a topic that is there."""
 
 
@@ -281,7 +274,7 @@ class PartitionReader:
         expect_wanted()
         for topic, error in errors.items():
             self._expect(consumer, topic)  # hears who leads now, or that there is no such topic
-            if error.args[0].code() not in PASSING or time.monotonic() > deadline:
+            if error.args[0].code() not in ASKED_AGAIN or time.monotonic() > deadline:
                 self.raise_about(error, topic)
         time.sleep(POLL_SECONDS)
 

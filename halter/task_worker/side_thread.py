@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from halter.client.reading import LEADER_CHANGES
 from processors.core.records.errors import HalterError
-from processors.kafka.client_errors import SILENCE
+from processors.kafka.client_errors import PASSING
 
 POLL_SECONDS: Final = 0.2
 BATCH: Final = 1_000
@@ -26,16 +25,6 @@ FATAL: Final = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 )
-PASSING: Final = SILENCE | {
-    *LEADER_CHANGES,
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.OFFSET_NOT_AVAILABLE,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.NETWORK_EXCEPTION,
-    KafkaError.KAFKA_STORAGE_ERROR,
-    KafkaError._UNKNOWN_PARTITION,
-}
-"""Errors that occur while brokers come and go. Whether there is a topic is asked before."""
 
 
 class SideThread:

@@ -27,12 +27,12 @@ from halter.transform.topics import Existence
 from halter.transform.writer import Refused, Writer
 from processors.codec.registry import RegistryRefused, RegistryUnavailable
 from processors.fold.inputs import HEADER_PREFIX
-from processors.kafka.client_errors import ClientErrors
+from processors.kafka.client_errors import AWAY, ClientErrors
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.fencing import FENCED
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
-from processors.runtime.group.calls import AWAY, KafkaCalls, Watchdog
+from processors.runtime.group.calls import KafkaCalls, Watchdog
 from processors.runtime.group.clients import Slot
 from processors.runtime.group.membership import NotAMember, reason_of
 from processors.runtime.group.readiness import Readiness

@@ -10,6 +10,25 @@ REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENT
 """Answers that waiting does not change."""
 SILENCE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
 """Errors of a call that got no answer. librdkafka reports the reason, if it knows one, beside the call."""
+LEADER_CHANGES: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
+"""Errors of a topic that was made, or of a broker that ended, a moment ago."""
+AWAY: Final = SILENCE | {
+    *LEADER_CHANGES,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.KAFKA_STORAGE_ERROR,
+}
+"""Errors that answer a question while brokers come and go: reasons to ask again. Transactional calls need no such list,
+because their errors say whether the call may be made again."""
+PASSING: Final = AWAY | {KafkaError._UNKNOWN_PARTITION}
+"""The same of a topic that is there. The last one a client says by itself while brokers come and go."""
 UNEXPLAINED: Final = "nothing came back; does Kafka listen there, and is security.protocol the one of that port?"
 
 REPEAT_SECONDS: Final = 60.0

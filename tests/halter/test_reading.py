@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from halter.client import reading
 from halter.client.errors import TopicMissing
-from halter.client.reading import LEADER_CHANGES, PartitionReader
+from halter.client.reading import PartitionReader
+from processors.kafka.client_errors import LEADER_CHANGES
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from halter.task_worker import refused_reports
 from halter.task_worker.refused_reports import WITHOUT_EFFECT, RefusedReports
-from halter.task_worker.side_thread import FATAL, PASSING
+from halter.task_worker.side_thread import FATAL
 from processors.codec import Codec
 from processors.core.records.commands import ReportTaskRun
 from processors.core.records.events import (
@@ -27,6 +27,7 @@ from processors.core.records.events import (
     TaskRequest,
 )
 from processors.core.records.model import TaskStatus
+from processors.kafka.client_errors import PASSING
 from tests.support.waiting import wait_until
 
 CODEC = Codec.load()

@@ -14,10 +14,11 @@ from structlog.testing import capture_logs
 from halter.client import TopicMissing
 from halter.task_worker import cancellations
 from halter.task_worker.cancellations import KEPT_OF_ONE_MAX, Cancellations
-from halter.task_worker.side_thread import FATAL, PASSING
+from halter.task_worker.side_thread import FATAL
 from halter.task_worker.work import Work
 from processors.codec import Codec
 from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
+from processors.kafka.client_errors import PASSING
 from tests.support.waiting import wait_until
 
 CODEC = Codec.load()

@@ -36,26 +36,6 @@ goes on: others have its shards by then."""
 STDERR: Final = 2
 
 
-AWAY: Final = frozenset(
-    {
-        KafkaError._TIMED_OUT,
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.REPLICA_NOT_AVAILABLE,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.KAFKA_STORAGE_ERROR,
-    }
-)
-"""Errors that answer a question while brokers come and go: reasons to ask again. Transactional calls need no such list,
-because their errors say whether the call may be made again."""
-
-
 class Stopping(Exception):
     """The worker is told to stop while Kafka does not answer. It is no error: it leads out of a call."""
 

@@ -14,7 +14,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processors.fold.contract import SharedDefinitions
-from processors.runtime.group.calls import AWAY, CALL_SECONDS, KafkaCalls
+from processors.kafka.client_errors import PASSING
+from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.names import ShardTopics
@@ -23,10 +24,6 @@ from processors.runtime.loading.restore import where
 WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 FETCH_WAIT_MS: Final = 100
-NOT_TOLD: Final = AWAY | {KafkaError._UNKNOWN_PARTITION}
-"""Errors that say nothing about the topic. The last one the client says by itself while brokers come and go, of a topic
-that was there when the worker began.
-"""
 COMING_MAX: Final = 8
 """The number of records that may be at hand and wait to be read."""
 
@@ -54,7 +51,7 @@ class DefinitionsReader:
     def open(self) -> None:
         """Read everything that is there."""
         self._consumer = self._clients.reader(FETCH_WAIT_MS)
-        low, _ = self._calls.until_answered(self._watermarks, again_for=NOT_TOLD)
+        low, _ = self._calls.until_answered(self._watermarks, again_for=PASSING)
         self._consumer.assign([TopicPartition(*self._place, low)])
         begun, waiting = self._clock.monotonic(), False
         while not self._take(self._poll(POLL_SECONDS)):
@@ -88,7 +85,7 @@ class DefinitionsReader:
 
     def end(self) -> int:
         """Ask for the position at which the topic ends now."""
-        _, high = self._calls.until_answered(self._watermarks, again_for=NOT_TOLD)
+        _, high = self._calls.until_answered(self._watermarks, again_for=PASSING)
         return high
 
     def _watermarks(self) -> tuple[int, int]:
