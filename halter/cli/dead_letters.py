@@ -14,7 +14,6 @@ from halter.cli.asked import Operator, Reason, asked
 from halter.cli.client import Json, Timeout, Unmask, connected
 from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.ending import ends_at_once
-from halter.cli.given import to_read
 from halter.cli.printing import note, print_json, print_line, styled, terminal_width
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 from halter.cli.views import ViewPlace, note_lag, opened
@@ -162,7 +161,6 @@ def retry(
             "--value",
             metavar="FILE",
             help='Send this value: the bytes of a record, or JSON such as {"StopWfRun": {"wf_run_id": "cart-1"}}.',
-            callback=to_read,
         ),
     ] = None,
     reason: Reason = None,

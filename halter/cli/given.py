@@ -83,16 +83,6 @@ def to_write(file: Path | None) -> Path | None:
     return file
 
 
-def to_read(param: typer.CallbackParam, file: Path | None) -> Path | None:
-    """Return a file that a command is to read; '-' may stand for stdin. Raises UsageMistake if it cannot be read."""
-    if file is not None and str(file) != "-":
-        try:
-            file.open("rb").close()
-        except OSError as error:
-            raise UsageMistake(f"{name_of(param)}: {file} cannot be read: {error.strerror}") from None
-    return file
-
-
 def expect_writable(file: Path) -> None:
     """Raise CannotWrite if no file can be written there. What a file system refuses later is told then."""
     from halter.files.whole_file import CannotWrite

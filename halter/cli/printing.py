@@ -8,6 +8,9 @@ from typing import Any, Final, TextIO
 
 import typer
 
+LABEL: Final = re.compile(r" *\S+  +")
+"""Begins a line whose words stand in a column: `  recorded  E  Halt …`."""
+
 
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
@@ -20,10 +23,6 @@ def note(sentence: str) -> None:
 
     said, width = f"halter: {sentence}", terminal_width(sys.stderr)
     typer.echo(said if width is None else "\n".join(wrapped(said, width)), err=True)
-
-
-LABEL: Final = re.compile(r" *\S+  +")
-"""Begins a line whose words stand in a column: `  recorded  E  Halt …`."""
 
 
 def print_line(line: str, **style: Any) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from processors.core.records.events import Definition
     from processors.core.records.values import Value, VariableType
 
+TEXT_SHOWN_MAX: Final = 40
+DIGITS_MAX: Final = 9
+"""Most digits of a part of a version: records have no greater numbers."""
+
 
 class NotAnAssignment(UsageMistake):
     """A --var does not have the form NAME=VALUE. Whoever typed it corrects it."""
@@ -64,9 +68,6 @@ def typed_content(text: str | None, definition: "Definition | None", *, no_conte
     return None
 
 
-TEXT_SHOWN_MAX = 40
-
-
 def _as_typed_text(text: str) -> str:
     """Return a text as JSON, quoted for the shell. For a long text, return only the form."""
     return shlex.quote(json.dumps(text, ensure_ascii=False)) if len(text) <= TEXT_SHOWN_MAX else "'\"…\"'"
@@ -99,10 +100,6 @@ def typed_values(texts: Mapping[str, str], declared: "Mapping[str, VariableType]
 
 class BadVersion(UsageMistake):
     """A version does not have the form MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
-
-
-DIGITS_MAX: Final = 9
-"""Most digits of a part of a version: records have no greater numbers."""
 
 
 def parsed_version(text: str | None, option: str = "--version") -> tuple[int | None, int | None]:

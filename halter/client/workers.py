@@ -21,6 +21,8 @@ NEVER_SECONDS: Final = 3_600.0
 
 TASK_WORKER: Final = "halter-tasks-"
 """Begins the client id of a task worker, unless a setting names another."""
+WITHOUT_HANDLER: Final = "an attempt that comes to one without its handler waits until it times out"
+"""What comes of it if task workers of one group have other tasks."""
 START_ONE: Final = "`halter worker` starts one; one that was started just now joins soon"
 
 
@@ -65,12 +67,8 @@ class Workers:
         usual, admin = self._topics.task_group, self._admin()
         if _members_of(admin, usual) != []:
             return None
-        asked = admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
-        try:
-            groups = asked.result(ANSWER_SECONDS).valid
-        except (KafkaException, NoAnswer):
-            return None
-        if any(it.group_id.startswith(f"{usual}-") and _members_of(admin, it.group_id) != [] for it in groups):
+        groups = groups_that_begin(admin, f"{usual}-", ANSWER_SECONDS)
+        if groups is None or any(_members_of(admin, it) != [] for it in groups):
             return None
         return (
             f"no task worker is running: group '{usual}' has no member, and no group whose name begins with '{usual}-' "
@@ -108,6 +106,16 @@ def ids_of_task_workers(members: Iterable[Any], queue: str) -> set[str]:
         if str(it.client_id).startswith(TASK_WORKER)
         and any(partition.topic == queue for partition in it.assignment.topic_partitions)
     }
+
+
+def groups_that_begin(admin: Any, with_: str, seconds: float) -> list[str] | None:
+    """Return the names of groups that begin so, of those that we may describe; None if Kafka does not tell in time."""
+    asked = admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
+    try:
+        found = asked.result(seconds).valid
+    except (KafkaException, NoAnswer):
+        return None
+    return sorted(it.group_id for it in found if it.group_id.startswith(with_))
 
 
 def _members_of(admin: Any, group: str) -> list[Any] | None:

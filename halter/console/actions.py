@@ -45,7 +45,7 @@ from processors.core.records.commands import (
 )
 from processors.core.records.errors import HalterError
 from processors.core.records.value_checks import UnfitValue, check_value
-from processors.core.records.values import Value, VariableType
+from processors.core.records.values import INT_MAX, Value, VariableType
 
 OUTCOME_S: Final = 20.0
 """How long to wait for the outcome of a command."""
@@ -56,8 +56,6 @@ REMEMBERED_BYTES_MAX: Final = 16 * 1024 * 1024
 REASON_MAX: Final = 500
 TEXT_MAX: Final = 1_000
 """Most characters of a field that is an id, a name or a moment. Each is in the audit log."""
-NUMBER_MAX: Final = 2**63 - 1
-"""The greatest number that a record can have."""
 HIDDEN: Final = "[content]"
 """What a line of the log has in the place of a value."""
 ACTION_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -447,7 +445,7 @@ def _typed(field: Field, given: object) -> Any:
     if field.kind is bool and (isinstance(given, bool) or given in ("true", "false", "on")):
         return given in (True, "true", "on")
     if field.kind is int:
-        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= NUMBER_MAX:
+        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= INT_MAX:
             return given
         if isinstance(given, str) and re.fullmatch(r"\d{1,9}", given, re.ASCII):
             return int(given)

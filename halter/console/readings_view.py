@@ -229,7 +229,7 @@ def not_in_view(wf_run_id: str, read: PartitionLine | None) -> NotThere:
         return NotThere(f"{nothing}, and has read nothing of its partition yet: it may come")
     now_ms = time.time_ns() // 1_000_000
     upto = "" if read.event_ms is None else f" up to {iso(read.event_ms)}"
-    if now_ms - read.seen_ms > progress.STALE_MS:
+    if progress.is_stale(read.seen_ms, now_ms):
         return NotThere(
             f"{nothing}, and has not heard of Kafka since {iso(read.seen_ms)}: it may come once `halter view` keeps it "
             "current"

@@ -32,6 +32,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from halter.client.log_records import decoded, log_entry
 from halter.client.reading import Isolation
+from halter.client.workers import groups_that_begin
 from halter.doctor.findings import Skip
 from processors.core.records.fold_position import FoldPosition
 from processors.fold.log_tail import LogTail
@@ -267,12 +268,7 @@ class Cluster:
 
     def groups_that_begin(self, with_: str) -> list[str]:
         """Return the names of groups that begin so, of those that this principal may describe."""
-        asked = self.admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
-        try:
-            found = asked.result(ASK_SECONDS).valid
-        except (KafkaException, NoAnswer):
-            return []
-        return sorted(it.group_id for it in found if it.group_id.startswith(with_))
+        return groups_that_begin(self.admin, with_, ASK_SECONDS) or []
 
     def folded_now(self) -> dict[Place, int]:
         """Return the offset that is folded next, for each input of each partition of which something is folded.

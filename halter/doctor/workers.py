@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from confluent_kafka import Message
 
-from halter.client.workers import ids_of_task_workers
+from halter.client.workers import WITHOUT_HANDLER, ids_of_task_workers
 from halter.doctor.cluster import Cluster, Place, Refused, input_topics
 from halter.doctor.findings import Finding, Verdict, listed
 from halter.doctor.standing import Folding, Waiting, look, offsets_behind, offsets_of_inputs, owners_of
@@ -178,7 +178,7 @@ def task_workers(cluster: Cluster) -> Iterator[Finding]:
                 yield Finding(
                     Verdict.WARNING,
                     f"task workers of group '{group.name}' have handlers for different tasks: {listed(apart)}; "
-                    "an attempt that comes to one without its handler waits until it times out",
+                    f"{WITHOUT_HANDLER}",
                     "give those that have other tasks a group of their own: TaskWorker(group=...)",
                 )
         return

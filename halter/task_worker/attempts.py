@@ -45,8 +45,7 @@ def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
 def text_of(exception: BaseException) -> str:
     """The class and the text of an exception. Only the class, if making the text raises as well."""
     try:
-        text = f"{type(exception).__name__}: {exception}"[:MESSAGE_LENGTH_MAX]
-        return _writable(text)[:MESSAGE_LENGTH_MAX]
+        return _message(f"{type(exception).__name__}: {exception}")
     except Exception:  # noqa: BLE001  as above
         return type(exception).__name__
 
@@ -64,6 +63,11 @@ def traceback_of(exception: BaseException) -> str:
 def _writable(text: str) -> str:
     """Return a text as it can be written: a log on stdout raises for half of a surrogate pair, reports do too."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _message(text: str) -> str:
+    """Return a text as the message of a report: writable, and not longer than reports take."""
+    return _writable(text[:MESSAGE_LENGTH_MAX])[:MESSAGE_LENGTH_MAX]
 
 
 def _expect_no_coroutine(output: object) -> None:
@@ -154,7 +158,7 @@ class Attempts:
                 exception = incomplete
         if isinstance(exception, Unfit):
             # No line of the handler is at fault: it was not called, or has returned.
-            text = _writable(str(exception)[:MESSAGE_LENGTH_MAX])[:MESSAGE_LENGTH_MAX]
+            text = _message(str(exception))
             self._log.warning("attempt_failed", **named(request), error=text)
             return {"status": TaskStatus.FAILED, "message": text}
         text = text_of(exception)

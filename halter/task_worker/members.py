@@ -11,12 +11,9 @@ Asks in a thread of its own. If Kafka does not tell, nothing is said.
 import threading
 from typing import Any, Final
 
-from halter.client.workers import Workers
+from halter.client.workers import WITHOUT_HANDLER, Workers
 
-WAY_OUT: Final = (
-    "an attempt that comes to one without its handler waits until it times out: give those that have other tasks a "
-    "group of their own, TaskWorker(group=...)"
-)
+WAY_OUT: Final = f"{WITHOUT_HANDLER}: give those that have other tasks a group of their own, TaskWorker(group=...)"
 
 
 class OtherMembers:

@@ -23,7 +23,12 @@ class Lag:
 
     def is_stale(self, now_ms: int) -> bool:
         """Return True if nobody keeps the view current."""
-        return self.seen_ms is None or now_ms - self.seen_ms > STALE_MS
+        return self.seen_ms is None or is_stale(self.seen_ms, now_ms)
+
+
+def is_stale(seen_ms: int, now_ms: int) -> bool:
+    """Return True if what was looked at last at a time is not kept current."""
+    return now_ms - seen_ms > STALE_MS
 
 
 def lag(connection: Connection) -> Lag:

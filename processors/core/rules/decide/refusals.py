@@ -86,14 +86,19 @@ def may_lack_definition(command: object, definitions: DefinitionLookup) -> bool:
         case ExternalEvent() | CorrelatedEvent():
             return definitions.external_event_def(command.external_event_def) is None
         case RunWf():
-            wf_spec = command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision
-            return definitions.latest_wf_spec(*wf_spec) is None
+            return _lacks_wf_spec(command, definitions)
         case RunWfAndPost():
-            return any(may_lack_definition(it, definitions) for it in (command.start(), command.event()))
+            lacks_event = definitions.external_event_def(command.external_event_def) is None
+            return lacks_event or _lacks_wf_spec(command, definitions)
         case ForkWfRun():
             return definitions.latest_wf_spec(*version_of_fork(command)) is None
         case _:
             return isinstance(command, MigrateWfRun)
+
+
+def _lacks_wf_spec(command: RunWf | RunWfAndPost, definitions: DefinitionLookup) -> bool:
+    wf_spec = command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision
+    return definitions.latest_wf_spec(*wf_spec) is None
 
 
 def existing(run: WfRun) -> None:
